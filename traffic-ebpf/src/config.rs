@@ -1,0 +1,64 @@
+//! What the loader decides before load. The verifier sees these values as constants and removes
+//! what they switch off.
+
+use crate::{protocol::Selection, timeline::Shape};
+
+/// Name of the [`Config`] in the object's `.rodata`.
+pub const CONFIG: &str = "CONFIG";
+
+/// Interfaces without Ethernet headers begin with an IP header.
+pub const LINK_IP: u32 = 1;
+/// Interfaces with Ethernet headers.
+pub const LINK_ETHERNET: u32 = 0;
+
+/// Settings of one run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Frames to match before the gate closes by itself; 0 = no limit.
+    pub count_limit: u64,
+    /// Unread bytes in the ring from which on a batch wakes user space.
+    pub wake_bytes: u64,
+    /// Shape of the time slots.
+    pub shape: Shape,
+    /// Bytes of a frame that are copied; 0 = frames are not asked for.
+    pub snaplen: u32,
+    /// One frame in this many is copied; at least 1.
+    pub sample: u32,
+    /// `--protocol`.
+    pub selection: Selection,
+    /// 1 = summaries and excerpts travel up; 0 = counters only.
+    pub summaries: u32,
+    /// 1 = the kernel has `bpf_xdp_load_bytes` and `bpf_xdp_get_buff_len` (Linux 5.18).
+    pub xdp_load_bytes: u32,
+    /// 1 = the run has exactly one interface: number 0, with [`Config::link`].
+    pub single_interface: u32,
+    /// `LINK_…` of that interface.
+    pub link: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// An entry of the map from ifindex to interface.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Interface {
+    /// Number in this run.
+    pub number: u32,
+    /// `LINK_…`.
+    pub link: u32,
+}
+
+/// The gate: programs count only while it is open.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Gate {
+    /// `CLOCK_MONOTONIC` nanoseconds at which the gate opened; 0 = closed.
+    pub opened_ns: u64,
+    /// Tickets given out to matching frames; only with [`Config::count_limit`].
+    pub tickets: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
+    pub closed_ns: u64,
+    /// Explicit padding.
+    pub reserved: [u64; 5],
+}

@@ -1,0 +1,244 @@
+//! The command line: clap types only. The doc comments are the help text.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Captures, counts and reports packets that eBPF programs classify in the kernel.
+///
+/// Without arguments on a terminal it asks what to capture.
+#[derive(Debug, Parser)]
+#[command(name = "traffic", version, arg_required_else_help = false)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Captures from live interfaces.
+    Capture(Box<CaptureArgs>),
+    /// Reports on capture files (pcap and pcapng).
+    Read(ReadArgs),
+    /// Lists interfaces and the hooks they can take.
+    Interfaces,
+}
+
+/// Arguments of `traffic capture`.
+#[derive(Args, Debug)]
+pub struct CaptureArgs {
+    /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
+    /// default route, else the first that is up and not loopback.
+    #[arg(short, long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+    /// Where the programs attach: auto = TC in both directions; xdp = XDP on ingress (native,
+    /// then generic) and TC on egress.
+    #[arg(long, value_enum, default_value_t = Hook::Auto)]
+    pub hook: Hook,
+    /// Direction to capture.
+    #[arg(short = 'Q', long, value_enum, default_value_t = DirectionArg::Inout)]
+    pub direction: DirectionArg,
+    /// Protocol to count and capture, decided in the kernel; repeat for several.
+    #[arg(long = "protocol", value_enum, value_name = "NAME")]
+    pub protocols: Vec<ProtocolArg>,
+    /// Time to capture: `90`, `60s`, `5m`, `2h`; a bare number is seconds; 0 = until stopped.
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Stop after this many matched frames.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Bytes kept of every written frame; 0 = the default.
+    #[arg(short, long, value_name = "N", default_value_t = DEFAULT_SNAPLEN, value_parser = clap::value_parser!(u32).range(..=i64::from(DEFAULT_SNAPLEN)))]
+    pub snapshot_length: u32,
+    /// Write one frame in N; counters and histogram stay unsampled.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: u32,
+    /// Count only: totals and histogram, no per-address tables.
+    #[arg(long)]
+    pub counters_only: bool,
+    /// Write frames to this file: nanosecond pcap for `.pcap`, pcapng for any other name; `-` is
+    /// pcapng on stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Do not put interfaces into promiscuous mode.
+    #[arg(short = 'p', long)]
+    pub no_promiscuous_mode: bool,
+    /// Size of the ring buffer, rounded up to a power of two; a bare number is KiB; K, M, G are
+    /// binary.
+    #[arg(short = 'B', long, value_name = "SIZE", default_value = "16M", value_parser = parse_buffer_size)]
+    pub buffer_size: u32,
+    /// List interfaces and exit.
+    #[arg(short = 'D', long)]
+    pub list_interfaces: bool,
+    /// Do not resolve names. Always so: nothing is resolved.
+    #[arg(short = 'n')]
+    pub numeric: bool,
+    /// What to write and print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `traffic read`.
+#[derive(Args, Debug)]
+pub struct ReadArgs {
+    /// Capture file, pcap or pcapng; several are read one after the other.
+    #[arg(value_name = "FILE", required_unless_present = "read")]
+    pub files: Vec<PathBuf>,
+    /// Capture file, as tcpdump names it.
+    #[arg(short, long, value_name = "FILE")]
+    pub read: Vec<PathBuf>,
+    /// Protocol to count; repeat for several.
+    #[arg(long = "protocol", value_enum, value_name = "NAME")]
+    pub protocols: Vec<ProtocolArg>,
+    /// What to write and print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Outputs that live captures and files share.
+#[derive(Args, Clone, Debug)]
+pub struct OutputArgs {
+    /// Packets kept in memory, newest first to stay.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub history: usize,
+    /// Bars of the histogram.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub bins: u32,
+    /// Rows of each table.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Write the histogram to this file, `.png` or `.svg`; repeat for several.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Vec<PathBuf>,
+    /// Write the report as one self-contained page; repeat for several.
+    #[arg(long, value_name = "FILE")]
+    pub html: Vec<PathBuf>,
+    /// Write the report as JSON; `-` is stdout; repeat for several.
+    #[arg(long, value_name = "FILE")]
+    pub json: Vec<PathBuf>,
+    /// Open the HTML report in the browser.
+    #[arg(long)]
+    pub open: bool,
+    /// No progress and no notes; twice: no analysis either, errors only.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub quiet: u8,
+    /// Say more; twice: also why packets could not be parsed, and the verifier's words.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// tcpdump's default snapshot length.
+pub const DEFAULT_SNAPLEN: u32 = 262_144;
+
+/// `--hook`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Hook {
+    /// TC in both directions.
+    Auto,
+    /// TC in both directions.
+    Tc,
+    /// XDP on ingress, TC on egress.
+    Xdp,
+}
+
+/// `--direction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DirectionArg {
+    /// Arriving frames.
+    In,
+    /// Leaving frames.
+    Out,
+    /// Both.
+    Inout,
+}
+
+/// `--protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// TCP, with DNS over TCP.
+    Tcp,
+    /// UDP, with DNS over UDP.
+    Udp,
+    /// ARP.
+    Arp,
+    /// ICMP for IPv4.
+    Icmp,
+    /// ICMP for IPv6.
+    Icmp6,
+    /// Port 53 on UDP or TCP.
+    Dns,
+    /// Everything.
+    All,
+}
+
+/// Reads `90`, `1.5s`, `250ms`, `5m`, `2h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("unknown unit {other} (allowed: ms, s, m, h)")),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| "not a time (examples: 60, 90s, 5m)".to_owned())?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+/// Reads `16M`, `4096` (KiB); rounds up to a power of two of at least a page.
+fn parse_buffer_size(text: &str) -> Result<u32, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "K" | "KIB" => 1 << 10,
+        "M" | "MIB" => 1 << 20,
+        "G" | "GIB" => 1 << 30,
+        other => return Err(format!("unknown unit {other} (allowed: K, M, G)")),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "not a size (examples: 16M, 4096)".to_owned())?;
+    number
+        .checked_mul(unit)
+        .filter(|bytes| (1..=1 << 30).contains(bytes))
+        .and_then(|bytes| u32::try_from(bytes.next_power_of_two()).ok())
+        .map(|bytes| bytes.max(4096))
+        .ok_or_else(|| "a ring buffer holds 4K to 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert!(parse_duration("-1").is_err());
+        assert!(parse_duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn buffer_sizes_are_powers_of_two() {
+        assert_eq!(parse_buffer_size("16M"), Ok(16 << 20));
+        assert_eq!(parse_buffer_size("64"), Ok(64 << 10));
+        assert_eq!(parse_buffer_size("100K"), Ok(128 << 10));
+        assert!(parse_buffer_size("0").is_err());
+        assert!(parse_buffer_size("3G").is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! Packets from the kernel, or from capture files, to a report.
+//!
+//! One packet, one way: a source ([`kernel`](https://docs.rs/aya) or [`capture_file`]) gives
+//! [`record::PacketRecord`]s; pure stages fold them; [`report`] shows the result.
+
+pub mod cli;
+pub mod record;
+pub mod report;

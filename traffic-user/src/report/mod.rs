@@ -1,0 +1,238 @@
+//! The report model: everything that text, JSON, charts and pages show, and nothing they compute.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// One capture or one reading of files, ready to be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Program and version that made the report.
+    pub generator: String,
+    /// Where the packets came from.
+    pub source: Source,
+    /// Interfaces in the order of their numbers.
+    pub interfaces: Vec<InterfaceRow>,
+    /// When the gate opened, or the first packet of a file: RFC 3339 in UTC, nanoseconds. `None`
+    /// for a file without packets.
+    pub started: Option<String>,
+    /// From gate open to gate close; for files from the first to the last packet.
+    pub duration_s: f64,
+    /// Time of the earliest packet, RFC 3339 in UTC. `None` without packets or summaries.
+    pub first_packet: Option<String>,
+    /// Time of the latest packet, as `first_packet`.
+    pub last_packet: Option<String>,
+    /// Leaf classes, most packets first; they sum to [`Ledger::matched`].
+    pub protocols: Vec<ProtocolRow>,
+    /// Nested totals.
+    pub totals: Totals,
+    /// Headers that were cut short or contradicted themselves, by reason; exact.
+    pub malformed: BTreeMap<String, u64>,
+    /// Different source addresses.
+    pub unique_sources: u64,
+    /// Set where per-address tables are not exact: they are lower bounds, or approximations.
+    pub tables_note: Option<String>,
+    /// Most active first.
+    pub sources: Vec<AddressRow>,
+    /// Most active first.
+    pub destinations: Vec<AddressRow>,
+    /// Pairs of addresses, both directions together, most active first.
+    pub conversations: Vec<AddressRow>,
+    /// Transport ports, most active first; each packet counts for its lower port.
+    pub ports: Vec<AddressRow>,
+    /// DNS names that were asked for, most often first.
+    pub dns_names: Vec<DnsRow>,
+    /// Frame sizes in bytes. `None` without packets or summaries.
+    pub sizes: Option<Sizes>,
+    /// Rates over the whole run and in its busiest bin.
+    pub rates: Rates,
+    /// Packets over time.
+    pub timeline: Timeline,
+    /// The newest packets that the history kept, oldest first, if they were asked for.
+    #[serde(skip)]
+    pub history: Vec<crate::record::PacketRecord>,
+    /// What was seen, kept and lost.
+    pub ledger: Ledger,
+    /// What a reader should know about how these numbers came about.
+    pub notes: Vec<String>,
+}
+
+/// Where packets came from.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Source {
+    /// Live, from the kernel.
+    Capture {
+        /// `--protocol` and filter as given; empty for everything.
+        filter: String,
+        /// One frame in this many was written.
+        sample: u32,
+        /// Bytes kept of a written frame.
+        snaplen: u32,
+        /// Host name.
+        host: String,
+        /// Kernel release.
+        kernel: String,
+    },
+    /// From capture files.
+    Files {
+        /// Paths as given.
+        files: Vec<String>,
+    },
+}
+
+/// An interface of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct InterfaceRow {
+    /// Name.
+    pub name: String,
+    /// Kernel's number; 0 for an interface in a file.
+    pub ifindex: u32,
+    /// Link type by its libpcap name: `EN10MB`, `RAW`, ….
+    pub link_type: String,
+    /// `tcx`, `tc`, `xdp-native`, `xdp-generic`; `None` where the direction was not captured.
+    pub ingress_hook: Option<String>,
+    /// As `ingress_hook`.
+    pub egress_hook: Option<String>,
+    /// Matched frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A leaf class.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProtocolRow {
+    /// `tcp`, `dns`, `ip-proto-89`, `ethertype-0x88cc`, `unparsed`, ….
+    pub name: String,
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Frames of nested classes: they overlap.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// All matched frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// IPv4.
+    pub ip: u64,
+    /// IPv6.
+    pub ip6: u64,
+    /// TCP, with DNS over TCP.
+    pub tcp: u64,
+    /// UDP, with DNS over UDP.
+    pub udp: u64,
+    /// Packets on the wire, segments of super-frames one by one; `None` where a hook cannot know.
+    pub wire_packets: Option<u64>,
+    /// Their bytes.
+    pub wire_bytes: Option<u64>,
+}
+
+/// A row of a per-address table.
+#[derive(Clone, Debug, Serialize)]
+pub struct AddressRow {
+    /// An address; `A <-> B` for a conversation; `443/tcp` for a port.
+    pub address: String,
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A DNS question.
+#[derive(Clone, Debug, Serialize)]
+pub struct DnsRow {
+    /// Name, in presentation form, without control characters.
+    pub name: String,
+    /// Record type: `A`, `AAAA`, `TYPE65`, ….
+    pub record_type: String,
+    /// Times asked.
+    pub queries: u64,
+    /// Answers by response code: `NOERROR`, `NXDOMAIN`, ….
+    pub answers: BTreeMap<String, u64>,
+}
+
+/// Frame sizes in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sizes {
+    /// Smallest.
+    pub min: u32,
+    /// Half are at most this long.
+    pub median: u32,
+    /// 95 % are at most this long.
+    pub p95: u32,
+    /// Longest.
+    pub max: u32,
+}
+
+/// Rates.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rates {
+    /// Packets per second over the whole run.
+    pub mean_pps: f64,
+    /// Packets per second in the busiest bin.
+    pub peak_pps: f64,
+    /// Bits per second over the whole run.
+    pub mean_bps: f64,
+    /// Bits per second in the busiest bin.
+    pub peak_bps: f64,
+}
+
+/// Packets over time, in bins of equal width.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Timeline {
+    /// Start of the first bin, RFC 3339 in UTC; `None` without packets in a file.
+    pub start: Option<String>,
+    /// Width of a bin.
+    pub bin_seconds: f64,
+    /// Packets per bin.
+    pub bins: Vec<u64>,
+    /// Bytes per bin.
+    pub bytes: Vec<u64>,
+    /// Packets per bin of each leaf class that occurs.
+    pub by_protocol: BTreeMap<String, Vec<u64>>,
+    /// Summaries lost per bin.
+    pub lost: Vec<u64>,
+}
+
+/// What happened to every frame.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Ledger {
+    /// Frames at the hooks while the gate was open.
+    pub seen: u64,
+    /// Left out by filter or `--protocol`.
+    pub filtered_out: u64,
+    /// Counted.
+    pub matched: u64,
+    /// Matched frames whose protocol could not be told.
+    pub unparsed: u64,
+    /// Summaries that reached user space; `None` with `--counters-only`.
+    pub summaries_delivered: Option<u64>,
+    /// Summaries that found the ring full; `None` with `--counters-only`.
+    pub summaries_lost: Option<u64>,
+    /// Frames between the sampled ones; 0 without a capture file.
+    pub frames_sampled_out: u64,
+    /// Frames written to the capture file.
+    pub frames_written: u64,
+    /// Frames that should have been written.
+    pub frames_lost: FramesLost,
+    /// Excerpts of DNS and ARP frames that found the ring full.
+    pub excerpts_lost: u64,
+    /// Records that the bounded history let go.
+    pub history_evicted: u64,
+    /// Whether every identity holds.
+    pub balanced: bool,
+}
+
+/// Frames lost, by cause.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FramesLost {
+    /// The ring was full.
+    pub ring_full: u64,
+    /// The file could not be written.
+    pub write_failed: u64,
+}
