@@ -134,38 +134,37 @@ pub enum Link {
     },
 }
 
-/// Result of [`parse`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parsed {
-    /// What was found, up to the first error.
-    pub headers: Headers,
-    /// Bytes from the link header to the end of the TCP or UDP header: what every segment of a
-    /// super-frame repeats. 0 where there is no such header.
-    pub header_len: u32,
-}
-
-/// Parses `packet`. It never fails: what is known before an error stays, and the error is in
-/// [`Headers::status`].
+/// Parses `packet` into `headers`. It never fails: what is known before an error stays, and the
+/// error is in [`Headers::status`].
+///
+/// Returns the bytes from the link header to the end of the TCP or UDP header, which every segment
+/// of a super-frame repeats; 0 where there is no such header.
 #[inline(always)]
-pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Parsed {
+pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Headers) -> u32 {
+    *headers = Headers::EMPTY;
     let mut walk = Walk {
         packet,
-        headers: Headers::EMPTY,
+        headers,
         end: packet.len(),
         header_len: 0,
     };
     if let Err(error) = walk.link(link) {
         walk.headers.status = error as u8;
     }
-    Parsed {
-        headers: walk.headers,
-        header_len: walk.header_len,
-    }
+    walk.header_len
+}
+
+/// Parses `packet`, as [`parse_into`].
+#[must_use]
+pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Headers {
+    let mut headers = Headers::EMPTY;
+    parse_into(packet, link, &mut headers);
+    headers
 }
 
 struct Walk<'a, P: Packet + ?Sized> {
     packet: &'a P,
-    headers: Headers,
+    headers: &'a mut Headers,
     /// First offset that belongs to no header: the end of the frame, or of the IP packet.
     end: u32,
     header_len: u32,
