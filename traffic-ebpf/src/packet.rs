@@ -41,6 +41,13 @@ pub trait Packet {
 
     /// Reads a header at `offset`; `None` where it does not lie whole inside the packet.
     fn read<T: WireHeader>(&self, offset: u32) -> Option<T>;
+
+    /// Returns `value`. In the kernel the verifier forgets here what it knows of the value, so that
+    /// the ways that lead to one place in the parser are checked once and not one by one.
+    #[inline(always)]
+    fn join(&self, value: u32) -> u32 {
+        value
+    }
 }
 
 impl Packet for [u8] {

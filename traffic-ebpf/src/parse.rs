@@ -5,6 +5,8 @@
 //! length that an IP header claims are padding and are not read. A length of 0 means that the
 //! packet is a super-frame too large for the field, and the frame's own end counts.
 
+use core::num::NonZeroU32;
+
 use network_types::{
     eth::EthHdr,
     ip::{Ipv4Hdr, Ipv6Hdr},
@@ -109,13 +111,38 @@ impl ParseError {
     }
 }
 
-/// A VLAN tag that the NIC moved out of the frame into its descriptor.
+/// A VLAN tag that the NIC moved out of the frame into its descriptor: the tag protocol identifier
+/// (0x8100 or 0x88a8) above the tag control information.
+///
+/// One number, so that its absence is a number too: the compiler may compute with the unused fields
+/// of an absent structure, and the verifier refuses that when they happen to hold a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag {
-    /// Tag protocol identifier: 0x8100 or 0x88a8.
-    pub tpid: u16,
+pub struct Tag(NonZeroU32);
+
+impl Tag {
+    /// The tag with this identifier; `None` for the identifier 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(tpid: u16, tci: u16) -> Option<Self> {
+        if tpid == 0 {
+            return None;
+        }
+        NonZeroU32::new(u32::from(tpid) << 16 | u32::from(tci)).map(Self)
+    }
+
+    /// Tag protocol identifier.
+    #[inline(always)]
+    #[must_use]
+    pub fn tpid(self) -> u16 {
+        (self.0.get() >> 16) as u16
+    }
+
     /// Tag control information.
-    pub tci: u16,
+    #[inline(always)]
+    #[must_use]
+    pub fn tci(self) -> u16 {
+        self.0.get() as u16
+    }
 }
 
 /// Where a frame's bytes begin.
@@ -211,7 +238,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
         let ether_type = u16::from_be(header.ether_type);
         match tag {
             Some(tag) => {
-                self.add_tag(0, tag.tci);
+                self.add_tag(0, tag.tci());
                 self.tagged(ether_type, EthHdr::LEN as u32, 1)
             }
             None => self.tagged(ether_type, EthHdr::LEN as u32, 0),
@@ -249,6 +276,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             offset += VlanHdr::LEN as u32;
             index += 1;
         }
+        let offset = self.packet.join(offset);
         self.network(ether_type, offset)
     }
 
@@ -353,6 +381,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             } else {
                 offset += (u32::from(len) + 1) * 8;
             }
+            offset = self.packet.join(offset);
             next = following;
             index += 1;
         }
@@ -398,6 +427,8 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn transport(&mut self, offset: u32) -> Result<(), ParseError> {
+        let offset = self.packet.join(offset);
+        self.end = self.packet.join(self.end);
         if self.headers.has(FLAG_LATER_FRAGMENT) {
             return Ok(());
         }

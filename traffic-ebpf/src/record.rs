@@ -268,8 +268,10 @@ pub struct Single {
     pub kind: u32,
     /// 1.
     pub count: u32,
+    /// Where a value is stored and read back, so that the verifier forgets what it knows of it.
+    pub join: u32,
     /// Explicit padding up to [`BATCH_HEADER_BYTES`].
-    pub reserved: [u64; 7],
+    pub reserved: [u32; 13],
     /// The record.
     pub record: Summary,
 }

@@ -10,14 +10,27 @@ pub fn opaque(value: u32) -> u32 {
     #[cfg(target_arch = "bpf")]
     {
         let mut register = u64::from(value);
-        // SAFETY: an empty instruction sequence that keeps the register as it is.
+        // SAFETY: a move that keeps the register as it is. (An empty sequence would leave two line
+        // records for one instruction, which the kernel refuses.)
         unsafe {
-            core::arch::asm!("/* {0} */", inout(reg) register, options(nomem, nostack, preserves_flags));
+            core::arch::asm!("{0} = {0}", inout(reg) register, options(nomem, nostack, preserves_flags));
         }
         register as u32
     }
     #[cfg(not(target_arch = "bpf"))]
     core::hint::black_box(value)
+}
+
+/// A packet pointer that the compiler must not compute again: the verifier knows the range that was
+/// checked only for this one.
+#[inline(always)]
+pub fn pointer(mut address: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a move that keeps the register as it is.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack, preserves_flags));
+    }
+    address
 }
 
 /// `value` as an index below `limit`; `None` beyond it.
@@ -37,9 +50,10 @@ pub fn length(value: u32, limit: u32) -> u32 {
 #[inline(always)]
 pub fn barrier() {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: an empty instruction sequence; without `nomem` it orders memory accesses.
+    // SAFETY: a jump to the next instruction, which the kernel removes; without `nomem` it orders
+    // memory accesses for the compiler.
     unsafe {
-        core::arch::asm!("", options(nostack, preserves_flags));
+        core::arch::asm!("goto +0", options(nostack, preserves_flags));
     }
 }
 

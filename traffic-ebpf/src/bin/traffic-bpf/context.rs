@@ -14,16 +14,19 @@ use traffic_ebpf::{
     record::Headers,
 };
 
-use crate::maps::config;
+use crate::{bound, maps::config};
 
 /// The farthest offset that the verifier allows in a packet pointer (`MAX_PACKET_OFF`).
 const MAX_OFFSET: u32 = 0x7fff;
 
 /// A packet at a hook. [`Packet::read`] sees the bytes that lie directly behind the packet pointer;
 /// [`Hook::copy`] sees all.
-pub trait Hook: Packet {
-    /// The program's context, for diagnostics.
+pub trait Hook<'a>: Packet {
+    /// What the program was called with.
     type Context: EbpfContext;
+
+    /// `join` is where [`Packet::join`] stores.
+    fn new(context: &'a Self::Context, join: *mut u32) -> Self;
 
     /// The program's context, for diagnostics.
     fn context(&self) -> &Self::Context;
@@ -57,7 +60,7 @@ fn read_linear<T: WireHeader>(data: usize, data_end: usize, offset: u32) -> Opti
     if offset > MAX_OFFSET {
         return None;
     }
-    let start = data + offset as usize;
+    let start = bound::pointer(data + offset as usize);
     if start + size_of::<T>() > data_end {
         return None;
     }
@@ -66,10 +69,23 @@ fn read_linear<T: WireHeader>(data: usize, data_end: usize, offset: u32) -> Opti
     Some(unsafe { (start as *const T).read_unaligned() })
 }
 
-/// A packet whose bytes are read through the hook's helper.
-struct Copied<'a, H: Hook>(&'a H);
+/// Stores `value` and reads it back.
+///
+/// # Safety
+/// `word` must be valid and no other CPU's.
+#[inline(always)]
+unsafe fn join(word: *mut u32, value: u32) -> u32 {
+    // SAFETY: the caller's word.
+    unsafe {
+        word.write_volatile(value);
+        word.read_volatile()
+    }
+}
 
-impl<H: Hook> Packet for Copied<'_, H> {
+/// A packet whose bytes are read through the hook's helper.
+struct Copied<'h, H>(&'h H);
+
+impl<'a, H: Hook<'a>> Packet for Copied<'_, H> {
     #[inline(always)]
     fn len(&self) -> u32 {
         self.0.len()
@@ -86,29 +102,27 @@ impl<H: Hook> Packet for Copied<'_, H> {
                 .then(|| value.assume_init())
         }
     }
+
+    #[inline(always)]
+    fn join(&self, value: u32) -> u32 {
+        self.0.join(value)
+    }
 }
 
 /// A function of its own: it is rare, and it needs a stack of its own.
 #[inline(never)]
-fn parse_xdp(context: &XdpContext, link: Link, headers: &mut Headers) -> u32 {
-    parse_into(&Copied(&XdpHook(context)), link, headers)
+fn parse_xdp(context: &XdpContext, join: *mut u32, link: Link, headers: &mut Headers) -> u32 {
+    parse_into(&Copied(&XdpHook(context, join)), link, headers)
 }
 
 /// A function of its own: it is rare, and it needs a stack of its own.
 #[inline(never)]
-fn parse_skb(context: &TcContext, link: Link, headers: &mut Headers) -> u32 {
-    parse_into(&Copied(&SkbHook(context)), link, headers)
+fn parse_skb(context: &TcContext, join: *mut u32, link: Link, headers: &mut Headers) -> u32 {
+    parse_into(&Copied(&SkbHook(context, join)), link, headers)
 }
 
 /// A packet at XDP.
-pub struct XdpHook<'a>(&'a XdpContext);
-
-impl<'a> XdpHook<'a> {
-    #[inline(always)]
-    pub fn new(context: &'a XdpContext) -> Self {
-        Self(context)
-    }
-}
+pub struct XdpHook<'a>(&'a XdpContext, *mut u32);
 
 impl Packet for XdpHook<'_> {
     #[inline(always)]
@@ -125,10 +139,21 @@ impl Packet for XdpHook<'_> {
     fn read<T: WireHeader>(&self, offset: u32) -> Option<T> {
         read_linear(self.0.data(), self.0.data_end(), offset)
     }
+
+    #[inline(always)]
+    fn join(&self, value: u32) -> u32 {
+        // SAFETY: the word is this CPU's own.
+        unsafe { join(self.1, value) }
+    }
 }
 
-impl Hook for XdpHook<'_> {
+impl<'a> Hook<'a> for XdpHook<'a> {
     type Context = XdpContext;
+
+    #[inline(always)]
+    fn new(context: &'a XdpContext, join: *mut u32) -> Self {
+        Self(context, join)
+    }
 
     #[inline(always)]
     fn context(&self) -> &XdpContext {
@@ -142,7 +167,7 @@ impl Hook for XdpHook<'_> {
 
     #[inline(always)]
     fn parse_copied(&self, link: Link, headers: &mut Headers) -> u32 {
-        parse_xdp(self.0, link, headers)
+        parse_xdp(self.0, self.1, link, headers)
     }
 
     #[inline(always)]
@@ -171,14 +196,9 @@ impl Hook for XdpHook<'_> {
 }
 
 /// A packet at TC.
-pub struct SkbHook<'a>(&'a TcContext);
+pub struct SkbHook<'a>(&'a TcContext, *mut u32);
 
-impl<'a> SkbHook<'a> {
-    #[inline(always)]
-    pub fn new(context: &'a TcContext) -> Self {
-        Self(context)
-    }
-
+impl SkbHook<'_> {
     #[inline(always)]
     fn skb(&self) -> &__sk_buff {
         // SAFETY: the context is the one this program was called with.
@@ -196,10 +216,21 @@ impl Packet for SkbHook<'_> {
     fn read<T: WireHeader>(&self, offset: u32) -> Option<T> {
         read_linear(self.0.data(), self.0.data_end(), offset)
     }
+
+    #[inline(always)]
+    fn join(&self, value: u32) -> u32 {
+        // SAFETY: the word is this CPU's own.
+        unsafe { join(self.1, value) }
+    }
 }
 
-impl Hook for SkbHook<'_> {
+impl<'a> Hook<'a> for SkbHook<'a> {
     type Context = TcContext;
+
+    #[inline(always)]
+    fn new(context: &'a TcContext, join: *mut u32) -> Self {
+        Self(context, join)
+    }
 
     #[inline(always)]
     fn context(&self) -> &TcContext {
@@ -213,7 +244,7 @@ impl Hook for SkbHook<'_> {
 
     #[inline(always)]
     fn parse_copied(&self, link: Link, headers: &mut Headers) -> u32 {
-        parse_skb(self.0, link, headers)
+        parse_skb(self.0, self.1, link, headers)
     }
 
     #[inline(always)]
@@ -224,10 +255,10 @@ impl Hook for SkbHook<'_> {
     #[inline(always)]
     fn tag(&self) -> Option<Tag> {
         let skb = self.skb();
-        (skb.vlan_present != 0).then(|| Tag {
-            tpid: u16::from_be(skb.vlan_proto as u16),
-            tci: skb.vlan_tci as u16,
-        })
+        if skb.vlan_present == 0 {
+            return None;
+        }
+        Tag::new(u16::from_be(skb.vlan_proto as u16), skb.vlan_tci as u16)
     }
 
     #[inline(always)]

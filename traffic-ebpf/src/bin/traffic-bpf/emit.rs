@@ -126,7 +126,7 @@ struct Item<const N: usize> {
 ///
 /// Reservations have constant sizes, so the smallest class that fits is taken.
 #[inline(always)]
-pub fn frame<H: Hook>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+pub fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     match header.cap_len {
         0..=128 => reserve::<128, H>(hook, tag, header),
         129..=256 => reserve::<256, H>(hook, tag, header),
@@ -142,12 +142,16 @@ pub fn frame<H: Hook>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool 
 
 /// Copies a DNS or ARP frame's first bytes into the ring; `false` when it is full.
 #[inline(always)]
-pub fn excerpt<H: Hook>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+pub fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     reserve::<512, H>(hook, tag, header)
 }
 
 #[inline(always)]
-fn reserve<const N: usize, H: Hook>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+fn reserve<'a, const N: usize, H: Hook<'a>>(
+    hook: &H,
+    tag: Option<Tag>,
+    header: &FrameHeader,
+) -> bool {
     let Some(mut entry) = RING.reserve::<MaybeUninit<Item<N>>>(0) else {
         return false;
     };
@@ -176,7 +180,7 @@ fn reserve<const N: usize, H: Hook>(hook: &H, tag: Option<Tag>, header: &FrameHe
 /// # Safety
 /// `destination` must have room for `room` + 16 bytes, and `room` must be a power of two.
 #[inline(always)]
-unsafe fn copy_frame<H: Hook>(
+unsafe fn copy_frame<'a, H: Hook<'a>>(
     hook: &H,
     tag: Option<Tag>,
     destination: *mut u8,
@@ -200,8 +204,11 @@ unsafe fn copy_frame<H: Hook>(
     // SAFETY: 12 and 4 bytes fit any room; the rest is at most `room` bytes, 16 bytes on.
     unsafe {
         let behind = destination.add(TAG_OFFSET as usize);
-        behind.cast::<[u8; 2]>().write(tag.tpid.to_be_bytes());
-        behind.add(2).cast::<[u8; 2]>().write(tag.tci.to_be_bytes());
+        behind.cast::<[u8; 2]>().write(tag.tpid().to_be_bytes());
+        behind
+            .add(2)
+            .cast::<[u8; 2]>()
+            .write(tag.tci().to_be_bytes());
         hook.copy(0, destination, TAG_OFFSET)
             && hook.copy(
                 TAG_OFFSET,

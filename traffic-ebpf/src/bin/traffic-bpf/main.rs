@@ -31,28 +31,28 @@ const NEXT: i32 = -1;
 /// Arriving frames, before the stack; the frame must lie in one buffer.
 #[xdp]
 pub fn traffic_xdp(ctx: XdpContext) -> u32 {
-    observe(&XdpHook::new(&ctx), Direction::Ingress);
+    observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
     XDP_PASS
 }
 
 /// Arriving frames, before the stack; the frame may lie in several buffers (Linux 5.18).
 #[xdp(frags)]
 pub fn traffic_xdp_frags(ctx: XdpContext) -> u32 {
-    observe(&XdpHook::new(&ctx), Direction::Ingress);
+    observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
     XDP_PASS
 }
 
 /// Arriving frames, after GRO.
 #[classifier]
 pub fn traffic_ingress(ctx: TcContext) -> i32 {
-    observe(&SkbHook::new(&ctx), Direction::Ingress);
+    observe::<SkbHook<'_>>(&ctx, Direction::Ingress);
     NEXT
 }
 
 /// Leaving frames, before GSO.
 #[classifier]
 pub fn traffic_egress(ctx: TcContext) -> i32 {
-    observe(&SkbHook::new(&ctx), Direction::Egress);
+    observe::<SkbHook<'_>>(&ctx, Direction::Egress);
     NEXT
 }
 

@@ -27,19 +27,22 @@ pub enum Direction {
 
 /// Looks at one packet. Whatever happens here, the packet goes on.
 #[inline(always)]
-pub fn observe<H: Hook>(hook: &H, direction: Direction) {
+pub fn observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) {
     // Without a result there is nothing to do: the gate is closed, or the interface is not ours.
-    let _ = try_observe(hook, direction);
+    let _ = try_observe::<H>(context, direction);
 }
 
 #[inline(always)]
-fn try_observe<H: Hook>(hook: &H, direction: Direction) -> Option<()> {
+fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -> Option<()> {
     let gate = GATE.get_ptr_mut(0)?;
     // SAFETY: the gate is one aligned value; other CPUs and user space change whole words.
     let opened_ns = unsafe { (&raw const (*gate).opened_ns).read_volatile() };
     if opened_ns == 0 {
         return None;
     }
+    let batch = emit::batch()?;
+    // SAFETY: the address of a field of this CPU's value.
+    let hook = &H::new(context, unsafe { &raw mut (*batch).current.join });
     let interface = interface(hook)?;
     let index = interface.number * 2 + u32::from(direction == Direction::Egress);
     let place = Place {
@@ -52,11 +55,11 @@ fn try_observe<H: Hook>(hook: &H, direction: Direction) -> Option<()> {
     } else {
         Link::Ethernet(tag)
     };
-    let batch = emit::batch()?;
     // SAFETY: this CPU's value, and packets of one CPU do not overlap.
     let summary = unsafe { &mut (*batch).current.record };
     let headers = &mut summary.headers;
     let mut header_len = parse_into(hook, link, headers);
+    bound::barrier();
     if headers.status != 0 && hook.linear_len() < hook.len() {
         header_len = hook.parse_copied(link, headers);
     }
@@ -89,7 +92,7 @@ fn try_observe<H: Hook>(hook: &H, direction: Direction) -> Option<()> {
 }
 
 #[inline(always)]
-fn interface<H: Hook>(hook: &H) -> Option<Interface> {
+fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
     if config!(single_interface) == 1 {
         return Some(Interface {
             number: 0,
@@ -121,8 +124,8 @@ fn take_ticket(gate: *mut Gate, now_ns: u64) -> bool {
 }
 
 /// A matched frame.
-struct Frame<'a, H: Hook> {
-    hook: &'a H,
+struct Frame<'h, H> {
+    hook: &'h H,
     place: Place,
     tag: Option<Tag>,
     header_len: u32,
@@ -130,7 +133,7 @@ struct Frame<'a, H: Hook> {
     batch: *mut Batch,
 }
 
-impl<H: Hook> Frame<'_, H> {
+impl<'a, H: Hook<'a>> Frame<'_, H> {
     #[inline(always)]
     fn summary(&self) -> &Summary {
         // SAFETY: this CPU's value, and packets of one CPU do not overlap.
