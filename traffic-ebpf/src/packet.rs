@@ -1,4 +1,5 @@
-//! Bounds-checked reads of wire headers, from a packet in the kernel or a slice in user space.
+//! Bounds-checked reads of wire headers and ring records, from a packet in the kernel or a slice in
+//! user space.
 
 use network_types::{
     eth::EthHdr,
@@ -8,7 +9,7 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-/// A header as it lies on the wire.
+/// A header as it lies on the wire, or a record as it lies in the ring.
 ///
 /// # Safety
 /// Any bytes must be a valid value of the type: integers and arrays of integers only.
@@ -16,7 +17,11 @@ pub unsafe trait WireHeader: Copy {}
 
 // SAFETY: an array of bytes has no invalid value.
 unsafe impl<const N: usize> WireHeader for [u8; N] {}
-// SAFETY: `repr(C, packed)`: two addresses as bytes and a `u16`.
+// SAFETY: `repr(C)` of integers and arrays of integers, without implicit padding.
+unsafe impl WireHeader for crate::record::Summary {}
+// SAFETY: as above.
+unsafe impl WireHeader for crate::record::FrameHeader {}
+// SAFETY: `repr(C)`: two addresses as bytes and a `u16`.
 unsafe impl WireHeader for EthHdr {}
 // SAFETY: `repr(C)` of bytes and a `u16`.
 unsafe impl WireHeader for VlanHdr {}

@@ -59,6 +59,7 @@ pub static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config {
     count_limit: 0,
+    planned_ns: 0,
     wake_bytes: 2 << 20,
     shape: Shape {
         width_ns: 1_000_000,

@@ -76,10 +76,10 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
     summary.wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
     summary.interface = interface.number as u16;
-    if !take_ticket(gate, summary.timestamp_ns) {
+    let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
+    if is_over(elapsed_ns) || !take_ticket(gate, summary.timestamp_ns) {
         return None;
     }
-    let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
     let frame = Frame {
         hook,
         place,
@@ -101,6 +101,13 @@ fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
     }
     // SAFETY: entries are never removed or changed while programs run.
     unsafe { INTERFACES.get(&hook.ifindex()) }.copied()
+}
+
+/// Whether the planned time is over: user space closes the gate a moment later.
+#[inline(always)]
+fn is_over(elapsed_ns: u64) -> bool {
+    let planned_ns = config!(planned_ns);
+    planned_ns != 0 && elapsed_ns >= planned_ns
 }
 
 /// With a limit, takes the next ticket; `false` when all are given out. Who takes the last one
