@@ -3,6 +3,7 @@
 mod dns;
 pub(crate) mod peer;
 mod stage;
+mod tagged;
 
 use std::{
     env, fs,

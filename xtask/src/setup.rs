@@ -23,7 +23,8 @@ const EXCLUDED_PACKAGES: [&str; 3] = ["rustc", "cargo", "rustup"];
 const LINKER_PACKAGES: [&str; 4] = ["g++", "libxml2-dev", "libzstd-dev", "zlib1g-dev"];
 const LINKER_VERSION: &str = "0.13.0";
 /// What the demonstration makes its network and its traffic with.
-pub(crate) const DEMO_TOOLS: &[&str] = &["ethtool", "iproute2", "iputils-ping", "procps"];
+pub(crate) const DEMO_TOOLS: &[&str] =
+    &["ethtool", "iproute2", "iputils-ping", "procps", "tcpreplay"];
 /// What the tests use.
 pub(crate) const TEST_TOOLS: &[&str] = &[
     "bpftool",

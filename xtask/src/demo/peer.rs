@@ -18,8 +18,6 @@ use super::dns;
 
 /// Last digits of a host's further addresses.
 pub(super) const ALIASES: [u8; 4] = [1, 2, 3, 4];
-/// VLAN of the tagged interface, and the third byte of its addresses.
-pub(super) const VLAN: u8 = 7;
 
 const ECHO: u16 = 7;
 const DNS: u16 = 53;
@@ -188,7 +186,7 @@ impl Client {
             1 => self.ask_over_tcp(round),
             2 => talk(&self.ipv4_echo(), &self.payload()),
             3 => talk(&self.ipv6_echo(), &self.payload()),
-            4 => self.tell(&self.ipv4, &format!("10.77.{VLAN}.{}:{ECHO}", self.other)),
+            4 => self.tell(&self.ipv4, &self.ipv4_echo()),
             // Nobody has the address: ARP asks for it in vain.
             5 => self.tell(&self.ipv4, &format!("10.77.0.{}:{ECHO}", 200 + round % 8)),
             6 | 7 => self.tell(&self.ipv6, &self.ipv6_echo()),

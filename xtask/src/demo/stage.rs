@@ -1,17 +1,22 @@
 //! The network of the demonstration and what plays on it.
 
-use std::process::{Child, Stdio};
+use std::{
+    path::Path,
+    process::{Child, Stdio},
+};
 
 use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
 use traffic_tests::netns::{Namespace, VETH, VethOptions, VethPair};
 
-use super::peer::{ALIASES, VLAN};
+use super::{peer::ALIASES, tagged};
 
 /// Two hosts that talk; gone when dropped.
 pub(super) struct Stage {
     // Dropped in this order: a namespace lives as long as a process in it.
     _players: Vec<Player>,
     pair: VethPair,
+    _tagged: [NamedTempFile; 2],
 }
 
 impl Stage {
@@ -20,15 +25,19 @@ impl Stage {
         let pair = VethPair::new(&VethOptions::default())?;
         configure(&pair.left, 1)?;
         configure(&pair.right, 2)?;
+        let tagged = [tagged::capture_file(1)?, tagged::capture_file(2)?];
         let players = vec![
             Player::peer(&pair.left, 1, period)?,
             Player::peer(&pair.right, 2, period)?,
+            Player::replay(&pair.left, tagged[0].path(), period)?,
+            Player::replay(&pair.right, tagged[1].path(), period)?,
             Player::ping(&pair.left, "10.77.0.2", period)?,
             Player::ping(&pair.right, "fd77::1", period)?,
         ];
         Ok(Self {
             _players: players,
             pair,
+            _tagged: tagged,
         })
     }
 
@@ -38,7 +47,7 @@ impl Stage {
     }
 }
 
-/// More addresses, a tagged interface, and neighbours that are forgotten quickly, so that ARP and
+/// More addresses, and neighbours that are forgotten quickly, so that ARP and
 /// neighbour discovery go on throughout.
 fn configure(namespace: &Namespace, host: u8) -> Result<()> {
     for alias in ALIASES {
@@ -46,23 +55,12 @@ fn configure(namespace: &Namespace, host: u8) -> Result<()> {
             "ip address add 10.77.0.{host}{alias}/24 dev {VETH}"
         ))?;
     }
-    let tagged = format!("{VETH}.{VLAN}");
-    namespace.run(&format!(
-        "ip link add link {VETH} name {tagged} type vlan id {VLAN}"
-    ))?;
-    namespace.run(&format!(
-        "ip address add 10.77.{VLAN}.{host}/24 dev {tagged}"
-    ))?;
-    namespace.run(&format!("ip link set {tagged} up"))?;
     for family in ["ipv4", "ipv6"] {
-        for interface in [VETH, &tagged] {
-            // With slashes, because a name may contain a dot.
-            let neighbour = format!("net/{family}/neigh/{interface}");
-            namespace.run(&format!(
-                "sysctl -qw {neighbour}/base_reachable_time_ms=500 \
-                 {neighbour}/delay_first_probe_time=1"
-            ))?;
-        }
+        let neighbours = format!("net.{family}.neigh.{VETH}");
+        namespace.run(&format!(
+            "sysctl -qw {neighbours}.base_reachable_time_ms=500 \
+             {neighbours}.delay_first_probe_time=1"
+        ))?;
     }
     Ok(())
 }
@@ -85,17 +83,43 @@ impl Player {
     }
 
     fn ping(namespace: &Namespace, address: &str, period: f64) -> Result<Self> {
-        // An end of its own, should this process be killed.
-        let deadline = (period + 60.0).ceil();
+        let deadline = format!("-w{}", longest(period));
+        Self::start(namespace, "ping", &["-q", "-i", "0.25", &deadline, address])
+    }
+
+    /// Tagged frames come from a file: not every kernel has VLAN interfaces.
+    fn replay(namespace: &Namespace, file: &Path, period: f64) -> Result<Self> {
+        let file = file.to_str().context("name a temporary file")?;
+        let duration = format!("--duration={}", longest(period));
+        let interface = format!("--intf1={VETH}");
+        let options = [
+            "--quiet",
+            "--timer=nano",
+            "--loop=0",
+            "--pps=20",
+            &duration,
+            &interface,
+            file,
+        ];
+        Self::start(namespace, "tcpreplay", &options)
+    }
+
+    fn start(namespace: &Namespace, program: &str, args: &[&str]) -> Result<Self> {
         namespace
-            .command("ping")
-            .args(["-q", "-i", "0.25", "-w", &deadline.to_string(), address])
+            .command(program)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .map(Self)
-            .context("start ping")
+            .with_context(|| format!("start {program}"))
     }
+}
+
+/// Seconds after which a player ends by itself, should this process be killed.
+fn longest(period: f64) -> String {
+    (period + 60.0).ceil().to_string()
 }
 
 impl Drop for Player {
