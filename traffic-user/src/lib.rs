@@ -4,5 +4,6 @@
 //! [`record::PacketRecord`]s; pure stages fold them; [`report`] shows the result.
 
 pub mod cli;
+pub mod kernel;
 pub mod record;
 pub mod report;
