@@ -4,6 +4,7 @@ use std::{
     env,
     io::{self, BufRead, IsTerminal, Write},
     process::{Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,6 +39,9 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "tshark",
     "xdp-tools",
 ];
+
+/// Whether this process has fetched the lists of packages.
+static UPDATED: AtomicBool = AtomicBool::new(false);
 
 /// Finds or installs everything; the other commands run what they need of it
 #[derive(Args, Debug, Default)]
@@ -162,7 +166,9 @@ impl Setup {
         if packages.is_empty() {
             return Ok(());
         }
-        self.administrate(&["apt-get", "update"])?;
+        if !UPDATED.swap(true, Ordering::Relaxed) {
+            self.administrate(&["apt-get", "update"])?;
+        }
         let options = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "install"];
         // Nothing that is installed goes away for it.
         let options = [
