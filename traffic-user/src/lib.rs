@@ -6,7 +6,10 @@
 pub mod analysis;
 pub mod cli;
 pub mod counts;
+pub mod dns;
 pub mod history;
+pub mod ledger;
 pub mod record;
 pub mod report;
+pub mod stages;
 pub mod timeline;

@@ -251,7 +251,7 @@ impl Slots {
         for series in self.series_mut() {
             for index in 0..series.len() {
                 let count = std::mem::take(&mut series[index]);
-                series[(index + odd) / 2] += count;
+                series[(index + odd) >> 1] += count;
             }
         }
         self.shift += 1;

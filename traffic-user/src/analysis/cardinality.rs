@@ -6,8 +6,8 @@ const REGISTERS: usize = 1 << PRECISION;
 /// Bits of a hash that do not choose the register.
 const RANK_BITS: usize = 64 - PRECISION as usize;
 
-/// HyperLogLog (Flajolet et al. 2007) with 64-bit hashes and the estimator of Ertl, "New
-/// cardinality estimation algorithms for HyperLogLog sketches" (2017), which has no bias at any
+/// `HyperLogLog` (Flajolet et al. 2007) with 64-bit hashes and the estimator of Ertl, "New
+/// cardinality estimation algorithms for `HyperLogLog` sketches" (2017), which has no bias at any
 /// size. 16 KiB.
 #[derive(Clone, Debug)]
 pub(crate) struct Cardinality {
