@@ -1,5 +1,9 @@
 //! The report model: everything that text, JSON, charts and pages show, and nothing they compute.
 
+pub mod assemble;
+pub mod json;
+pub mod text;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
