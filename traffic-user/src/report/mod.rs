@@ -1,5 +1,12 @@
 //! The report model: everything that text, JSON, charts and pages show, and nothing they compute.
 
+pub mod chart;
+#[cfg(test)]
+pub(crate) mod example;
+mod number;
+mod scale;
+mod series;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
