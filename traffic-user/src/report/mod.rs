@@ -3,9 +3,11 @@
 pub mod chart;
 #[cfg(test)]
 pub(crate) mod example;
+pub mod html;
 mod number;
 mod scale;
 mod series;
+mod verdict;
 
 use std::collections::BTreeMap;
 
