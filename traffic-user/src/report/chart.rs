@@ -621,6 +621,102 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn every_bin_is_a_bar_of_its_own_height() {
+        for bins in [1, 30, 1000] {
+            let report = example::with_bins(bins);
+            let svg = histogram_svg(&report, DEFAULT_SIZE, Theme::Light).unwrap();
+            let bars = rectangles(&svg, Colour(0x00, 0x72, 0xB2));
+            // One more is the legend's.
+            assert_eq!(bars.len(), bins + 1);
+            let tcp = &report.timeline.by_protocol["tcp"];
+            for pair in [(0, bins - 1), (0, bins / 2), (bins / 3, bins / 2)] {
+                let (a, b) = (f64::from(bars[pair.0 + 1]), f64::from(bars[pair.1 + 1]));
+                #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+                let expected = tcp[pair.0] as f64 / tcp[pair.1] as f64;
+                assert!((a / b - expected).abs() < 0.02, "{pair:?}: {a} / {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_svg_names_describes_and_escapes() {
+        let report = example::hostile("</desc><script>&\u{1b}");
+        let svg = histogram_svg(&report, DEFAULT_SIZE, Theme::Light).unwrap();
+        for words in [
+            "<title id=\"title\">Network Traffic Analysis</title>",
+            "Time Since Start (seconds)",
+            "Number of Packets",
+            "viewBox=\"0 0 2400 1800\"",
+            "width=\"800\" height=\"600\"",
+        ] {
+            assert!(svg.contains(words), "{words}");
+        }
+        assert!(!svg.contains("<script") && !svg.contains('\u{1b}'));
+        assert_eq!(svg.matches("</svg>").count(), 1);
+    }
+
+    #[test]
+    fn without_packets_the_picture_says_so() {
+        for report in [example::empty(), example::empty_file()] {
+            let svg = histogram_svg(&report, DEFAULT_SIZE, Theme::Dark).unwrap();
+            assert!(svg.contains("No packets captured"));
+        }
+        let svg = histogram_svg(&example::one_packet(), DEFAULT_SIZE, Theme::Light).unwrap();
+        assert!(!svg.contains("No packets captured"));
+    }
+
+    #[test]
+    fn bins_with_losses_are_shaded() {
+        let shade = Colour(0xC6, 0x28, 0x28);
+        let svg = histogram_svg(&example::with_losses(), DEFAULT_SIZE, Theme::Light).unwrap();
+        assert_eq!(rectangles(&svg, shade).len(), 3 + 1);
+        let svg = histogram_svg(&example::report(), DEFAULT_SIZE, Theme::Light).unwrap();
+        assert_eq!(rectangles(&svg, shade).len(), 0);
+    }
+
+    #[test]
+    fn a_png_has_the_size_that_was_asked_for() {
+        for size in [DEFAULT_SIZE, (200, 200), (2400, 1800)] {
+            let file = histogram_png(&example::report(), size, Theme::Light).unwrap();
+            let reader = png::Decoder::new(file.as_slice()).read_info().unwrap();
+            assert_eq!(reader.info().size(), size);
+        }
+    }
+
+    #[test]
+    fn impossible_pictures_are_refused_by_name() {
+        let report = example::report();
+        let error = write_histogram(&report, Path::new("a.jpg"), DEFAULT_SIZE).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot tell the picture format of a.jpg (allowed: .png, .svg)"
+        );
+        assert!(ChartFormat::from_path(Path::new("png")).is_err());
+        assert_eq!(
+            ChartFormat::from_path(Path::new("A.SVG")).unwrap(),
+            ChartFormat::Svg
+        );
+        let error = histogram_png(&report, (0, 600), Theme::Light).unwrap_err();
+        assert!(error.to_string().contains("0x600"), "{error}");
+        let nowhere = Path::new("/nonexistent/a.svg");
+        let error = write_histogram(&report, nowhere, DEFAULT_SIZE).unwrap_err();
+        assert_eq!(error.to_string(), "write chart to /nonexistent/a.svg");
+    }
+
+    /// Heights of the rectangles filled with `colour`, in order.
+    fn rectangles(svg: &str, colour: Colour) -> Vec<u32> {
+        let fill = format!("fill=\"{}\"", colour.to_string().to_uppercase());
+        svg.split("<rect ")
+            .skip(1)
+            .filter(|tag| tag.contains(&fill))
+            .filter_map(|tag| {
+                let (_, height) = tag.split_once("height=\"")?;
+                height.split('"').next()?.parse().ok()
+            })
+            .collect()
+    }
+
     fn directory() -> PathBuf {
         std::env::var_os("TRAFFIC_PICTURES").map_or_else(std::env::temp_dir, PathBuf::from)
     }

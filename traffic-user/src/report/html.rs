@@ -14,8 +14,8 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "k0t94+J9d9/c3a/PQTlv2RDxXZUMFKU5R+T6ho/Tp+s=";
-const SCRIPT_HASH: &str = "3j5gEVb2cgF8uMM3fYx+yBd2Goh0QKl028kgNsiDVZY=";
+const STYLE_HASH: &str = "IPeOSEca6A+WMNVgCqFMqScwlILg/HpF671+yTkMxZk=";
+const SCRIPT_HASH: &str = "4zviu10ahoEP5QsEY58cFl1/GU/MrGaZT+0kAyCJdig=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]

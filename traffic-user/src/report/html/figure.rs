@@ -17,8 +17,10 @@ const TOP: f64 = 8.0;
 const PLOT_HEIGHT: f64 = 260.0;
 const HEIGHT: f64 = 296.0;
 const AXIS_WIDTH: f64 = 52.0;
-/// Few enough for a phone.
-const TIME_TICKS: u32 = 4;
+/// Few enough for a phone, where labels of long runs also have a clock unit.
+const TIME_TICKS: u32 = 5;
+const LONG_TIME_TICKS: u32 = 2;
+const LONG: f64 = 1500.0;
 const COUNT_TICKS: u32 = 5;
 /// From this many bins on, bars touch.
 const NO_GAPS: usize = 200;
@@ -115,10 +117,15 @@ impl<'a> Scene<'a> {
         let end = (timeline.bins.len() as f64 * timeline.bin_seconds).max(f64::MIN_POSITIVE);
         let peak = timeline.bins.iter().copied().max().unwrap_or(0);
         let counts = count_ticks(peak, COUNT_TICKS);
+        let wanted = if end < LONG {
+            TIME_TICKS
+        } else {
+            LONG_TIME_TICKS
+        };
         Self {
             report,
             series,
-            time: time_ticks(end, TIME_TICKS),
+            time: time_ticks(end, wanted),
             top: counts.values.last().copied().unwrap_or(1.0),
             counts,
             end,

@@ -50,7 +50,13 @@
     return clock.find((step) => step >= rough) ?? 86400 * roundUp(rough / 86400);
   }
 
-  const fixed = (seconds) => grouped(Number(seconds.toPrecision(7)));
+  // Seconds at a tick, with the clock unit beside long ones.
+  function timeLabel(seconds, step) {
+    const number = grouped(Number(seconds.toPrecision(9)));
+    const clock = [[86400, 'd'], [3600, 'h'], [60, 'min']]
+      .find(([unit]) => seconds >= unit && step >= 300 && seconds % unit < 0.5);
+    return clock ? `${number} (${Math.floor(seconds / clock[0])} ${clock[1]})` : number;
+  }
 
   function chart(data) {
     const figure = document.getElementById('chart');
@@ -65,6 +71,10 @@
       if (view.bytes) return [{ name: 'bytes', colour: '#5b7fa6', bins: data.bytes }];
       return data.series.filter((_, index) => !view.hidden.has(index));
     }
+
+    // As many decimals as tell one bin from the next.
+    const decimals = Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(data.bin_seconds))));
+    const time = (bin) => grouped(Number((bin * data.bin_seconds).toFixed(decimals)));
 
     const sum = (row) => row.slice(view.from, view.to).reduce((a, b) => a + b, 0);
     const total = (bin) => layers().reduce((height, layer) => height + layer.bins[bin], 0);
@@ -137,13 +147,14 @@
 
     function timeAxis(width) {
       const start = view.from * data.bin_seconds, end = view.to * data.bin_seconds;
-      const step = timeStep(end - start, Math.max(2, Math.floor(width / 110)));
+      const room = end < 1500 ? 110 : 150;
+      const step = timeStep(end - start, Math.max(2, Math.floor(width / room)));
       const nodes = [];
       for (let index = Math.ceil(start / step - 1e-6); index * step <= end + step * 1e-6; index++) {
         const x = (index * step - start) / (end - start) * width;
-        const anchor = x < 12 ? 'start' : x > width - 24 ? 'end' : 'middle';
+        const anchor = x < 4 ? 'start' : x > width - room / 3 ? 'end' : 'middle';
         nodes.push(shape('line', { class: 'tick', x1: x, x2: x, y1: TOP + PLOT, y2: TOP + PLOT + 5 }));
-        nodes.push(shape('text', { x, y: TOP + PLOT + 20, 'text-anchor': anchor }, fixed(index * step)));
+        nodes.push(shape('text', { x, y: TOP + PLOT + 20, 'text-anchor': anchor }, timeLabel(index * step, step)));
       }
       return nodes;
     }
@@ -187,7 +198,7 @@
     function describe() {
       const zoomed = view.from > 0 || view.to < all;
       reset.disabled = !zoomed;
-      const span = `${fixed(view.from * data.bin_seconds)} to ${fixed(view.to * data.bin_seconds)} s`;
+      const span = `${time(view.from)} to ${time(view.to)} s`;
       range.textContent = `${zoomed ? span : 'Drag to zoom'} · ${grouped(sum(data.bins))} packets · ${scaled(sum(data.bytes), 'B')}`;
     }
 
@@ -217,7 +228,7 @@
           return element('tr', {}, element('td', {}, swatch, layer.name),
             element('td', { class: 'n', 'data-v': '' }, grouped(layer.bins[bin])));
         });
-      const lines = [element('strong', {}, `${fixed(from)} to ${fixed(from + data.bin_seconds)} s`)];
+      const lines = [element('strong', {}, `${time(bin)} to ${time(bin + 1)} s`)];
       const started = Date.parse(data.start ?? '');
       if (!Number.isNaN(started)) {
         lines.push(element('div', {}, new Date(started + from * 1000).toISOString().replace('T', ' ')));
