@@ -3,6 +3,14 @@
 pub mod assemble;
 pub mod json;
 pub mod text;
+pub mod chart;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod html;
+mod number;
+mod scale;
+mod series;
+mod verdict;
 
 use std::collections::BTreeMap;
 
