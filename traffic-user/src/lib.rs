@@ -3,6 +3,7 @@
 //! One packet, one way: a source ([`kernel`](https://docs.rs/aya) or [`capture_file`]) gives
 //! [`record::PacketRecord`]s; pure stages fold them; [`report`] shows the result.
 
+pub mod capture_file;
 pub mod cli;
 pub mod record;
 pub mod report;
