@@ -38,7 +38,8 @@ pub(crate) struct Answer {
     pub(crate) ports: Option<(u16, u16)>,
     pub(crate) tcp_flags: u8,
     pub(crate) wire_len: u32,
-    pub(crate) timestamp_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) timestamp_ns: Option<u64>,
 }
 
 /// Names a fact of an [`Answer`].
@@ -74,7 +75,7 @@ impl Answer {
             ports: headers.ports(),
             tcp_flags: headers.tcp_flags,
             wire_len,
-            timestamp_ns,
+            timestamp_ns: Some(timestamp_ns),
         }
     }
 
@@ -135,7 +136,7 @@ impl fmt::Display for Answer {
         write!(f, " fragment {} ports {ports:?}", self.fragment)?;
         write!(
             f,
-            " flags {:#04x} length {} time {}",
+            " flags {:#04x} length {} time {:?}",
             self.tcp_flags, self.wire_len, self.timestamp_ns
         )
     }

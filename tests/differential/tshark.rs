@@ -195,6 +195,8 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
     let ether_type = link.ether_type.or(network.ether_type);
     let is_port_53 = |ports: (u16, u16)| ports.0 == 53 || ports.1 == 53;
     let class = match (ether_type, network.ip_proto) {
+        // The chain of IPv6 headers ended before it named a protocol.
+        (Some(0x86dd), Some(0 | 43 | 44 | 60)) => "unparsed".to_owned(),
         (_, Some(6 | 17)) if network.ports.is_some_and(is_port_53) => "dns".to_owned(),
         (_, Some(proto)) => ip_class(proto),
         (Some(0x0806), None) => "arp".to_owned(),
@@ -213,14 +215,16 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
         ports: network.ports,
         tcp_flags: network.tcp_flags,
         wire_len: row.number("frame.len").context("no frame.len")?,
-        timestamp_ns: nanoseconds(row.text("frame.time_epoch").context("no time")?)?,
+        timestamp_ns: row.text("frame.time_epoch").and_then(nanoseconds),
     })
 }
 
-/// Seconds with nine decimals.
-fn nanoseconds(text: &str) -> Result<u64> {
-    let (seconds, fraction) = text.split_once('.').context("no fraction")?;
-    Ok(seconds.parse::<u64>()? * 1_000_000_000 + fraction.parse::<u64>()?)
+/// Seconds with nine decimals. More decimals are a file's fraction of a whole second or more,
+/// which is no time.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.split_once('.')?;
+    let fraction = (fraction.len() == 9).then(|| fraction.parse::<u64>().ok())??;
+    Some(seconds.parse::<u64>().ok()? * 1_000_000_000 + fraction)
 }
 
 /// Labels by IANA's protocol numbers.

@@ -1,8 +1,12 @@
 //! The classic pcap format (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-06.html>).
+//!
+//! `pcap-file` reads the file header. The records are read here, because it knows only version
+//! 2.4 of them, and refuses frames longer than the header's snapshot length.
 
-use std::borrow::Cow;
-
-use pcap_file::pcap::{PcapParseError, PcapParser, PcapTsResolution};
+use pcap_file::{
+    Endianness,
+    pcap::{PcapParser, PcapTsResolution},
+};
 
 use super::{
     link::LinkType,
@@ -11,11 +15,25 @@ use super::{
 
 /// Decoder of one classic file.
 pub(super) struct Classic {
-    parser: PcapParser,
+    order: Endianness,
     interface: [Interface; 1],
     /// Nanoseconds in one unit of a record's fraction field.
     fraction_ns: u64,
+    lengths: Lengths,
 }
+
+/// How the two lengths of a record stand.
+#[derive(Clone, Copy)]
+enum Lengths {
+    CapturedFirst,
+    /// Before version 2.3.
+    OriginalFirst,
+    /// Version 2.3 was written both ways; the captured length is the smaller.
+    Either,
+}
+
+/// Seconds, fraction, captured length, original length.
+const RECORD_BYTES: usize = 16;
 
 impl Classic {
     pub(super) const HEADER_BYTES: usize = 24;
@@ -35,14 +53,18 @@ impl Classic {
             return Err(ReadError::CutShort);
         };
         let header = parser.header();
-        // Before 2.3 the two lengths of a record were swapped; nothing later than 2.4 exists.
-        if header.version_major != 2 || !matches!(header.version_minor, 3 | 4) {
-            return Err(ReadError::UnsupportedVersion {
-                format: "pcap",
-                major: header.version_major,
-                minor: header.version_minor,
-            });
-        }
+        let lengths = match (header.version_major, header.version_minor) {
+            (2, 0..=2) => Lengths::OriginalFirst,
+            (2, 3) => Lengths::Either,
+            (2, 4) => Lengths::CapturedFirst,
+            (major, minor) => {
+                return Err(ReadError::UnsupportedVersion {
+                    format: "pcap",
+                    major,
+                    minor,
+                });
+            }
+        };
         // The upper bits hold the length of the FCS.
         let link_type = LinkType(u32::from(header.datalink) & 0xffff);
         let interface = Interface::new(None, link_type);
@@ -50,39 +72,48 @@ impl Classic {
             return Err(ReadError::UnsupportedLinkType(link_type));
         }
         Ok(Self {
+            order: header.endianness,
             fraction_ns: match header.ts_resolution {
                 PcapTsResolution::MicroSecond => 1_000,
                 PcapTsResolution::NanoSecond => 1,
             },
-            parser,
             interface: [interface],
+            lengths,
         })
+    }
+
+    #[inline]
+    fn u32(&self, bytes: [u8; 4]) -> u32 {
+        match self.order {
+            Endianness::Big => u32::from_be_bytes(bytes),
+            Endianness::Little => u32::from_le_bytes(bytes),
+        }
     }
 }
 
 impl Decoder for Classic {
     #[inline]
     fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<(&'a [u8], Option<RawPacket<'a>>), Stop> {
-        // The raw packet is used because the checked one refuses a frame that is longer than the
-        // header's snapshot length, or a fraction of more than a second; both are common.
-        let (rest, raw) = match self.parser.next_raw_packet(bytes) {
-            Ok(parsed) => parsed,
-            Err(PcapParseError::IncompleteBuffer(needed, _)) => {
-                check_len(u32::try_from(needed).unwrap_or(u32::MAX))?;
-                return Err(Stop::NeedMore);
-            }
-            Err(PcapParseError::Validation(_)) => return Err(Stop::NeedMore),
+        let (record, rest) = bytes
+            .split_first_chunk::<RECORD_BYTES>()
+            .ok_or(Stop::NeedMore)?;
+        let [s0, s1, s2, s3, f0, f1, f2, f3, a0, a1, a2, a3, b0, b1, b2, b3] = *record;
+        let (a, b) = (self.u32([a0, a1, a2, a3]), self.u32([b0, b1, b2, b3]));
+        let (captured, wire_len) = match self.lengths {
+            Lengths::CapturedFirst => (a, b),
+            Lengths::OriginalFirst => (b, a),
+            Lengths::Either => (a.min(b), a.max(b)),
         };
-        check_len(raw.incl_len)?;
-        let Cow::Borrowed(data) = raw.data else {
-            // The parser borrows from the slice it is given.
-            return Ok((rest, None));
-        };
-        let seconds = u64::from(raw.ts_sec) * 1_000_000_000;
+        check_len(captured)?;
+        let (data, rest) = rest
+            .split_at_checked(captured as usize)
+            .ok_or(Stop::NeedMore)?;
+        let seconds = u64::from(self.u32([s0, s1, s2, s3]));
+        let fraction = u64::from(self.u32([f0, f1, f2, f3]));
         let packet = RawPacket {
-            timestamp_ns: seconds + u64::from(raw.ts_frac) * self.fraction_ns,
+            timestamp_ns: seconds * 1_000_000_000 + fraction * self.fraction_ns,
             data,
-            wire_len: raw.orig_len,
+            wire_len,
             interface: 0,
             egress: false,
         };
