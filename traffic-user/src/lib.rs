@@ -5,5 +5,6 @@
 
 pub mod capture_file;
 pub mod cli;
+pub mod kernel;
 pub mod record;
 pub mod report;
