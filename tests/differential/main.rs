@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use traffic_tests::{Need, Test, corpus};
 use traffic_user::capture_file::{self, ReadError};
 
 use crate::{
@@ -27,24 +28,22 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    match corpus_agrees_with_tshark() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
+    traffic_tests::main(&[Test::new(
+        "every_packet_of_the_corpus_agrees_with_tshark",
+        &[Need::Corpus, Need::Tool("tshark")],
+        corpus_agrees_with_tshark,
+    )])
 }
 
 fn corpus_agrees_with_tshark() -> Result<()> {
-    let corpus = PathBuf::from(std::env::var_os("TRAFFIC_CORPUS").context("TRAFFIC_CORPUS")?);
     let mut files = Vec::new();
-    collect_files(&corpus, &mut files)?;
+    collect_files(&corpus(), &mut files)?;
     files.sort();
     let report = compare(&files)?;
     report.print();
     ensure!(report.packets > 0, "no packet was compared");
-    ensure!(report.disagreements.is_empty(), "{} packets differ", report.disagreements.len());
+    let differ = report.disagreements.len();
+    ensure!(differ == 0, "{differ} packets differ");
     Ok(())
 }
 

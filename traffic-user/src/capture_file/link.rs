@@ -93,7 +93,7 @@ struct Located {
 #[inline]
 pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
     if layout == Layout::Ethernet {
-        return parse(data, Link::Ethernet(None)).headers;
+        return parse(data, Link::Ethernet(None));
     }
     let Some(located) = locate(layout, data) else {
         return Headers {
@@ -101,7 +101,7 @@ pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
             ..Headers::EMPTY
         };
     };
-    let mut headers = parse(data, located.link).headers;
+    let mut headers = parse(data, located.link);
     if located.egress {
         headers.flags |= FLAG_EGRESS;
     }
