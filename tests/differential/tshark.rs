@@ -152,7 +152,9 @@ impl<'a> Row<'a> {
     fn values(&self, field: &str) -> impl Iterator<Item = &'a str> {
         let column = FIELDS.iter().position(|name| *name == field);
         let text = column.and_then(|column| self.0.get(column)).copied();
-        text.unwrap_or("").split(',').filter(|value| !value.is_empty())
+        text.unwrap_or("")
+            .split(',')
+            .filter(|value| !value.is_empty())
     }
 
     fn text(&self, field: &str) -> Option<&'a str> {
@@ -257,7 +259,10 @@ fn link(row: &Row<'_>) -> Link {
     let mut ether_type = None;
     let mut vlan_ids = Vec::new();
     let (mut ids, mut types) = (row.numbers("vlan.id"), row.numbers("vlan.etype"));
-    let (mut ad_ids, mut ad_types) = (row.numbers("ieee8021ad.id"), row.numbers("ieee8021ah.etype"));
+    let (mut ad_ids, mut ad_types) = (
+        row.numbers("ieee8021ad.id"),
+        row.numbers("ieee8021ah.etype"),
+    );
     let mut lens = row.numbers("vlan.len");
     for layer in stack(row) {
         match layer {
@@ -286,7 +291,10 @@ fn link(row: &Row<'_>) -> Link {
     }
     Link {
         ether_type: ether_type.and_then(|number| u16::try_from(number).ok()),
-        vlan_ids: vlan_ids.into_iter().filter_map(|id| u16::try_from(id).ok()).collect(),
+        vlan_ids: vlan_ids
+            .into_iter()
+            .filter_map(|id| u16::try_from(id).ok())
+            .collect(),
     }
 }
 
@@ -364,7 +372,9 @@ fn network(row: &Row<'_>) -> Network {
 fn ipv4(row: &Row<'_>) -> Network {
     Network {
         ether_type: Some(0x0800),
-        ip_proto: row.number("ip.proto").and_then(|proto| u8::try_from(proto).ok()),
+        ip_proto: row
+            .number("ip.proto")
+            .and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ip.src"),
         dst: row.address("ip.dst"),
         fragment: row.is_set("ip.flags.mf") || row.is_set("ip.frag_offset"),
@@ -375,7 +385,9 @@ fn ipv4(row: &Row<'_>) -> Network {
 fn ipv6(row: &Row<'_>) -> Network {
     Network {
         ether_type: Some(0x86dd),
-        ip_proto: row.number("ipv6.nxt").and_then(|proto| u8::try_from(proto).ok()),
+        ip_proto: row
+            .number("ipv6.nxt")
+            .and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ipv6.src"),
         dst: row.address("ipv6.dst"),
         fragment: row.is_set("ipv6.fraghdr.offset") || row.is_set("ipv6.fraghdr.more"),

@@ -59,7 +59,10 @@ pub(crate) const RULES: &[Rule] = &[
         fields: &[TcpFlags],
         applies: |frame, _, theirs| {
             let error = frame.headers.error();
-            let bogus = [ParseError::BadTransportLength, ParseError::TruncatedTransport];
+            let bogus = [
+                ParseError::BadTransportLength,
+                ParseError::TruncatedTransport,
+            ];
             error.is_some_and(|error| bogus.contains(&error)) && theirs.tcp_flags == 0
         },
     },
@@ -69,8 +72,7 @@ pub(crate) const RULES: &[Rule] = &[
         example: ("ndpi/fuzz-2021-06-07-c6c72a0a56.pcap", 1),
         fields: &[WireLen],
         applies: |_, ours, theirs| {
-            ours.wire_len > i32::MAX.cast_unsigned()
-                && theirs.wire_len == i32::MAX.cast_unsigned()
+            ours.wire_len > i32::MAX.cast_unsigned() && theirs.wire_len == i32::MAX.cast_unsigned()
         },
     },
     Rule {

@@ -15,6 +15,19 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// `-v` minus `-q`.
+    #[must_use]
+    pub fn verbosity(&self) -> i16 {
+        let output = match &self.command {
+            Some(Command::Capture(args)) => &args.output,
+            Some(Command::Read(args)) => &args.output,
+            Some(Command::Interfaces) | None => return 0,
+        };
+        i16::from(output.verbose) - i16::from(output.quiet)
+    }
+}
+
 /// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {

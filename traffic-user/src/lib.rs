@@ -6,7 +6,9 @@
 pub mod analysis;
 pub mod capture_file;
 pub mod cli;
+pub mod command;
 pub mod counts;
+pub mod diagnostics;
 pub mod dns;
 pub mod history;
 pub mod kernel;

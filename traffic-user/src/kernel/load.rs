@@ -209,8 +209,9 @@ pub(super) fn link(interface: &Interface) -> u32 {
     }
 }
 
-/// Whether frames in several buffers can be read at XDP (Linux 5.18).
-pub(super) fn has_xdp_load_bytes() -> bool {
+/// Whether XDP programs can copy frames, and read those in several buffers (Linux 5.18).
+#[must_use]
+pub fn has_xdp_load_bytes() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 18, 0))
 }
 

@@ -19,7 +19,7 @@ mod snapshot;
 pub use attach::{AttachError, HookKind};
 pub use host::{hostname, kernel_release, receive_vlan_offload};
 pub use interfaces::{Interface, InterfaceError, Interfaces, LinkEvent, LinkEvents};
-pub use load::{LoadError, Settings};
+pub use load::{LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
 pub use promiscuous::Promiscuous;
 pub use ring::Sink;
 pub use session::{Attached, HookChoice, Session, SessionError};
