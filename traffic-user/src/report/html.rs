@@ -14,8 +14,8 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "IPeOSEca6A+WMNVgCqFMqScwlILg/HpF671+yTkMxZk=";
-const SCRIPT_HASH: &str = "4zviu10ahoEP5QsEY58cFl1/GU/MrGaZT+0kAyCJdig=";
+const STYLE_HASH: &str = "fL/FK+e82VGLmRvKS+JbNxiWRBOfxGt3gNRYu348giY=";
+const SCRIPT_HASH: &str = "ETPxFy9DuuVSNEK4BZI/i5ZVvYBU6p62ry1gewF+NIk=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -74,11 +74,7 @@ fn verdict_line(report: &Report) -> String {
         Completeness::Lossy => ("lossy", "▲"),
         Completeness::Unbalanced => ("unbalanced", "✕"),
     };
-    let sentences: String = verdict
-        .sentences
-        .iter()
-        .map(|sentence| format!("<p>{}</p>", Escaped(sentence)))
-        .collect();
+    let sentences = elements("p", &verdict.sentences);
     format!(
         r#"<div class="verdict {class}"><span aria-hidden="true">{mark}</span><div>{sentences}</div></div>
 "#
@@ -94,13 +90,9 @@ fn header(report: &Report) -> String {
         parts.extend(report.interfaces.iter().map(|row| row.name.clone()));
     }
     parts.extend(report.started.as_deref().map(clock_time));
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| format!("<span>{}</span>", Escaped(part)))
-        .collect();
     format!(
         "<header><h1>Network Traffic Analysis</h1>\n<p>{}</p></header>\n",
-        parts.join(" ")
+        elements("span", &parts)
     )
 }
 
@@ -452,11 +444,7 @@ fn notes(report: &Report) -> String {
     if report.notes.is_empty() {
         return String::new();
     }
-    let items: String = report
-        .notes
-        .iter()
-        .map(|note| format!("<li>{}</li>", Escaped(note)))
-        .collect();
+    let items = elements("li", &report.notes);
     format!("<section class=\"card\"><h2>Notes</h2>\n<ul>{items}</ul></section>\n")
 }
 
@@ -579,6 +567,15 @@ fn clock_time(rfc3339: &str) -> String {
         }
         _ => rfc3339.to_owned(),
     }
+}
+
+/// One element around each text.
+fn elements(tag: &str, texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        let _ = write!(out, "<{tag}>{}</{tag}>", Escaped(text));
+    }
+    out
 }
 
 /// Text in HTML, between tags and in quoted attributes. What does not print is shown as an

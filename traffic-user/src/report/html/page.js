@@ -285,6 +285,13 @@
         point(Math.min(view.to - 1, Math.max(view.from, bin)));
       }
     });
+    // Paper has another width than the screen: it gets the page's own figure, which fits any.
+    const printed = [bars, axis].map((svg) => [svg, [...svg.childNodes]]);
+    addEventListener('beforeprint', () => {
+      for (const [svg, nodes] of printed) svg.replaceChildren(...nodes);
+      axisName.textContent = 'Number of Packets';
+    });
+    addEventListener('afterprint', draw);
     new ResizeObserver(draw).observe(bars);
     draw();
   }
