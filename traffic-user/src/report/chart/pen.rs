@@ -136,7 +136,7 @@ impl Pen {
     ) -> Result<Plot<'a, B>, Failure<B>> {
         ChartBuilder::on(area)
             .margin_left(MARGIN * self.fine / 2)
-            .margin_right(label_width / 3 * self.fine)
+            .margin_right(label_width * 2 / 5 * self.fine)
             .margin_bottom(MARGIN * self.fine / 2)
             .margin_top(10 * self.fine)
             .x_label_area_size(50 * self.fine)
@@ -229,7 +229,11 @@ impl Pen {
                 _ => lines.push(part.to_owned()),
             }
         }
+        let end = SEPARATOR.trim_end();
         lines
+            .iter()
+            .map(|line| line.trim_end().trim_end_matches(end).to_owned())
+            .collect()
     }
 }
 
