@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
 const STYLE_HASH: &str = "fL/FK+e82VGLmRvKS+JbNxiWRBOfxGt3gNRYu348giY=";
-const SCRIPT_HASH: &str = "ETPxFy9DuuVSNEK4BZI/i5ZVvYBU6p62ry1gewF+NIk=";
+const SCRIPT_HASH: &str = "+lcnOrc1rA/JcvoMi9flo9bp9XKxfgiHx/ZvU5NHu+w=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -119,7 +119,7 @@ fn key_figures(report: &Report) -> String {
             per_second(rates.peak_pps),
             bits_per_second(rates.peak_bps),
         ),
-        ("Sources", count(report.unique_sources), String::new()),
+        unique_sources(report),
     ];
     let mut out = String::from("<dl class=\"figures\">\n");
     for (name, value, small) in figures {
@@ -130,6 +130,13 @@ fn key_figures(report: &Report) -> String {
     }
     out.push_str("</dl>\n");
     out
+}
+
+fn unique_sources(report: &Report) -> (&'static str, String, String) {
+    match report.ledger.summaries_delivered {
+        Some(_) => ("Sources", count(report.unique_sources), String::new()),
+        None => ("Sources", "not known".to_owned(), ONLY_COUNTERS.to_owned()),
+    }
 }
 
 fn tables(report: &Report, series: &[Series]) -> String {
@@ -330,7 +337,7 @@ fn ledger(report: &Report) -> String {
     let ledger = &report.ledger;
     let row = |name: &str, frames| vec![Cell::Text(name.to_owned()), Cell::Count(frames)];
     let summaries = |name: &str, value: Option<u64>| {
-        let value = value.map_or(Cell::Unknown("only counters were asked for"), Cell::Count);
+        let value = value.map_or(Cell::Unknown(ONLY_COUNTERS), Cell::Count);
         vec![Cell::Text(name.to_owned()), value]
     };
     let mut rows = vec![
@@ -408,6 +415,7 @@ fn origin(report: &Report) -> String {
     .plain()
 }
 
+const ONLY_COUNTERS: &str = "only counters were asked for";
 const NO_TIMES: &str = "no packets, or no summaries";
 
 fn sampling(sample: u32) -> String {
@@ -571,7 +579,9 @@ mod tests {
         report.sizes = None;
         report.first_packet = None;
         report.ledger.summaries_lost = None;
+        report.ledger.summaries_delivered = None;
         let page = render(&report);
+        assert!(page.contains("<dt>Sources</dt><dd>not known</dd>"));
         assert!(page.contains("not known (a file, or a hook before reassembly"));
         assert!(page.contains("not known (only summaries carry sizes"));
         assert!(page.contains("not known (only counters were asked for)"));

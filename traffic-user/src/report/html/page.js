@@ -77,7 +77,7 @@
     const time = (bin) => grouped(Number((bin * data.bin_seconds).toFixed(decimals)));
 
     const sum = (row) => row.slice(view.from, view.to).reduce((a, b) => a + b, 0);
-    const total = (bin) => layers().reduce((height, layer) => height + layer.bins[bin], 0);
+    const total = (bin) => layers().reduce((height, layer) => height + (layer.bins[bin] ?? 0), 0);
 
     function vertical() {
       let peak = 1;
