@@ -1,12 +1,14 @@
 //! The report as one self-contained page: no request leaves it, and it is whole without scripts.
 
 mod figure;
+mod table;
 
 use std::fmt::{self, Write as _};
 
+use self::table::{Cell, Table};
 use super::{
     AddressRow, Report, Source,
-    number::{bits_per_second, bytes, count, per_second, percent, printable, seconds},
+    number::{bits_per_second, bytes, count, per_second, printable, seconds},
     series::{self, Series},
     verdict::{self, Completeness},
 };
@@ -14,8 +16,8 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "IPeOSEca6A+WMNVgCqFMqScwlILg/HpF671+yTkMxZk=";
-const SCRIPT_HASH: &str = "4zviu10ahoEP5QsEY58cFl1/GU/MrGaZT+0kAyCJdig=";
+const STYLE_HASH: &str = "fL/FK+e82VGLmRvKS+JbNxiWRBOfxGt3gNRYu348giY=";
+const SCRIPT_HASH: &str = "+lcnOrc1rA/JcvoMi9flo9bp9XKxfgiHx/ZvU5NHu+w=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -74,11 +76,7 @@ fn verdict_line(report: &Report) -> String {
         Completeness::Lossy => ("lossy", "▲"),
         Completeness::Unbalanced => ("unbalanced", "✕"),
     };
-    let sentences: String = verdict
-        .sentences
-        .iter()
-        .map(|sentence| format!("<p>{}</p>", Escaped(sentence)))
-        .collect();
+    let sentences = elements("p", &verdict.sentences);
     format!(
         r#"<div class="verdict {class}"><span aria-hidden="true">{mark}</span><div>{sentences}</div></div>
 "#
@@ -94,13 +92,9 @@ fn header(report: &Report) -> String {
         parts.extend(report.interfaces.iter().map(|row| row.name.clone()));
     }
     parts.extend(report.started.as_deref().map(clock_time));
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| format!("<span>{}</span>", Escaped(part)))
-        .collect();
     format!(
         "<header><h1>Network Traffic Analysis</h1>\n<p>{}</p></header>\n",
-        parts.join(" ")
+        elements("span", &parts)
     )
 }
 
@@ -125,7 +119,7 @@ fn key_figures(report: &Report) -> String {
             per_second(rates.peak_pps),
             bits_per_second(rates.peak_bps),
         ),
-        ("Sources", count(report.unique_sources), String::new()),
+        unique_sources(report),
     ];
     let mut out = String::from("<dl class=\"figures\">\n");
     for (name, value, small) in figures {
@@ -136,6 +130,13 @@ fn key_figures(report: &Report) -> String {
     }
     out.push_str("</dl>\n");
     out
+}
+
+fn unique_sources(report: &Report) -> (&'static str, String, String) {
+    match report.ledger.summaries_delivered {
+        Some(_) => ("Sources", count(report.unique_sources), String::new()),
+        None => ("Sources", "not known".to_owned(), ONLY_COUNTERS.to_owned()),
+    }
 }
 
 fn tables(report: &Report, series: &[Series]) -> String {
@@ -336,7 +337,7 @@ fn ledger(report: &Report) -> String {
     let ledger = &report.ledger;
     let row = |name: &str, frames| vec![Cell::Text(name.to_owned()), Cell::Count(frames)];
     let summaries = |name: &str, value: Option<u64>| {
-        let value = value.map_or(Cell::Unknown("only counters were asked for"), Cell::Count);
+        let value = value.map_or(Cell::Unknown(ONLY_COUNTERS), Cell::Count);
         vec![Cell::Text(name.to_owned()), value]
     };
     let mut rows = vec![
@@ -414,6 +415,7 @@ fn origin(report: &Report) -> String {
     .plain()
 }
 
+const ONLY_COUNTERS: &str = "only counters were asked for";
 const NO_TIMES: &str = "no packets, or no summaries";
 
 fn sampling(sample: u32) -> String {
@@ -452,114 +454,8 @@ fn notes(report: &Report) -> String {
     if report.notes.is_empty() {
         return String::new();
     }
-    let items: String = report
-        .notes
-        .iter()
-        .map(|note| format!("<li>{}</li>", Escaped(note)))
-        .collect();
+    let items = elements("li", &report.notes);
     format!("<section class=\"card\"><h2>Notes</h2>\n<ul>{items}</ul></section>\n")
-}
-
-struct Table<'a> {
-    title: &'a str,
-    /// Under the title; may be empty.
-    note: &'a str,
-    columns: &'a [&'a str],
-    rows: Vec<Vec<Cell>>,
-}
-
-enum Cell {
-    Text(String),
-    /// An address or a name, in a fixed pitch.
-    Code(String),
-    Count(u64),
-    Bytes(u64),
-    /// Part and whole.
-    Share(u64, u64),
-    /// Not known, and why.
-    Unknown(&'static str),
-    /// Already HTML.
-    Markup(String),
-}
-
-impl Table<'_> {
-    /// A table that the script makes sortable and searchable; nothing without rows.
-    fn card(&self) -> String {
-        if self.rows.is_empty() {
-            return String::new();
-        }
-        self.html(" class=\"sortable\"", &self.headings())
-    }
-
-    /// A table whose order is its meaning.
-    fn plain(&self) -> String {
-        let headings = if self.columns.iter().all(|column| column.is_empty()) {
-            String::new()
-        } else {
-            self.headings()
-        };
-        self.html(" class=\"plain\"", &headings)
-    }
-
-    fn headings(&self) -> String {
-        let cells: String = self
-            .columns
-            .iter()
-            .map(|column| match *column {
-                "" => "<td></td>".to_owned(),
-                "Packets" | "Bytes" | "Frames" | "Queries" => {
-                    format!("<th scope=\"col\" class=\"n\">{column}</th>")
-                }
-                _ => format!("<th scope=\"col\">{column}</th>"),
-            })
-            .collect();
-        format!("<thead><tr>{cells}</tr></thead>\n")
-    }
-
-    fn html(&self, class: &str, headings: &str) -> String {
-        let mut out = format!("<section class=\"card\"><h2>{}</h2>\n", self.title);
-        if !self.note.is_empty() {
-            let _ = writeln!(out, "<p class=\"note\">{}</p>", Escaped(self.note));
-        }
-        let _ = writeln!(
-            out,
-            "<div class=\"scroll\"><table{class}>\n{headings}<tbody>"
-        );
-        for row in &self.rows {
-            let cells: String = row.iter().map(Cell::html).collect();
-            let _ = writeln!(out, "<tr>{cells}</tr>");
-        }
-        out.push_str("</tbody></table></div></section>\n");
-        out
-    }
-}
-
-impl Cell {
-    fn html(&self) -> String {
-        match self {
-            Self::Text(text) => format!("<td><bdi>{}</bdi></td>", Escaped(text)),
-            Self::Code(text) => format!("<td class=\"code\"><bdi>{}</bdi></td>", Escaped(text)),
-            Self::Count(n) => format!("<td class=\"n\" data-v=\"{n}\">{}</td>", count(*n)),
-            Self::Bytes(n) => format!(
-                "<td class=\"n\" data-v=\"{n}\" title=\"{} bytes\">{}</td>",
-                count(*n),
-                bytes(*n)
-            ),
-            Self::Share(part, whole) => share(*part, *whole),
-            Self::Unknown(why) => format!("<td class=\"n\">{}</td>", Escaped(&not_known(why))),
-            Self::Markup(html) => format!("<td>{html}</td>"),
-        }
-    }
-}
-
-/// A bar and its percentage.
-#[expect(clippy::cast_precision_loss, reason = "a bar of a hundred steps")]
-fn share(part: u64, whole: u64) -> String {
-    let width = 100.0 * part as f64 / whole.max(1) as f64;
-    format!(
-        r#"<td class="share" data-v="{part}"><svg width="56" height="8" aria-hidden="true"><rect class="track" width="100%" height="8" rx="2"/><rect class="part" width="{width:.1}%" height="8" rx="2"/></svg><span>{}</span></td>"#,
-        Escaped(&percent(part, whole))
-    )
 }
 
 fn not_known(why: &str) -> String {
@@ -579,6 +475,15 @@ fn clock_time(rfc3339: &str) -> String {
         }
         _ => rfc3339.to_owned(),
     }
+}
+
+/// One element around each text.
+fn elements(tag: &str, texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        let _ = write!(out, "<{tag}>{}</{tag}>", Escaped(text));
+    }
+    out
 }
 
 /// Text in HTML, between tags and in quoted attributes. What does not print is shown as an
@@ -674,7 +579,9 @@ mod tests {
         report.sizes = None;
         report.first_packet = None;
         report.ledger.summaries_lost = None;
+        report.ledger.summaries_delivered = None;
         let page = render(&report);
+        assert!(page.contains("<dt>Sources</dt><dd>not known</dd>"));
         assert!(page.contains("not known (a file, or a hook before reassembly"));
         assert!(page.contains("not known (only summaries carry sizes"));
         assert!(page.contains("not known (only counters were asked for)"));

@@ -37,13 +37,13 @@ pub(super) fn per_second(rate: f64) -> String {
 /// `0.0125 s`, `10 s`, `1 h 5 min`, `3 d 4 h`: at most two units.
 pub(super) fn seconds(seconds: f64) -> String {
     /// From how many seconds on, in which units.
-    const UNITS: [(f64, (f64, &str), (f64, &str)); 3] = [
-        (86_400.0, (86_400.0, "d"), (3600.0, "h")),
-        (3600.0, (3600.0, "h"), (60.0, "min")),
-        (120.0, (60.0, "min"), (1.0, "s")),
+    const UNITS: [(f64, f64, &str, f64, &str); 3] = [
+        (86_400.0, 86_400.0, "d", 3600.0, "h"),
+        (3600.0, 3600.0, "h", 60.0, "min"),
+        (120.0, 60.0, "min", 1.0, "s"),
     ];
     let whole = seconds.round();
-    let Some((_, (big, big_name), (small, small_name))) =
+    let Some((_, big, big_name, small, small_name)) =
         UNITS.into_iter().find(|(least, ..)| whole >= *least)
     else {
         return format!("{} s", significant(seconds));

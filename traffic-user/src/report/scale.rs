@@ -100,10 +100,13 @@ fn round_up(value: f64) -> f64 {
 }
 
 fn ticks(end: f64, step: f64) -> Ticks {
-    let values = (0u32..)
-        .map(|index| f64::from(index) * step)
-        .take_while(|value| *value <= end * (1.0 + 1e-9))
-        .collect();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a few, from 0 up"
+    )]
+    let last = (end / step * (1.0 + 1e-9)).floor() as u32;
+    let values = (0..=last).map(|index| f64::from(index) * step).collect();
     Ticks { step, values }
 }
 

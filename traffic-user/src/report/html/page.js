@@ -77,7 +77,7 @@
     const time = (bin) => grouped(Number((bin * data.bin_seconds).toFixed(decimals)));
 
     const sum = (row) => row.slice(view.from, view.to).reduce((a, b) => a + b, 0);
-    const total = (bin) => layers().reduce((height, layer) => height + layer.bins[bin], 0);
+    const total = (bin) => layers().reduce((height, layer) => height + (layer.bins[bin] ?? 0), 0);
 
     function vertical() {
       let peak = 1;
@@ -285,6 +285,13 @@
         point(Math.min(view.to - 1, Math.max(view.from, bin)));
       }
     });
+    // Paper has another width than the screen: it gets the page's own figure, which fits any.
+    const printed = [bars, axis].map((svg) => [svg, [...svg.childNodes]]);
+    addEventListener('beforeprint', () => {
+      for (const [svg, nodes] of printed) svg.replaceChildren(...nodes);
+      axisName.textContent = 'Number of Packets';
+    });
+    addEventListener('afterprint', draw);
     new ResizeObserver(draw).observe(bars);
     draw();
   }
