@@ -57,6 +57,15 @@ impl PacketRecord {
         self.0.interface
     }
 
+    /// The same packet on another interface.
+    #[must_use]
+    pub fn on_interface(self, interface: u16) -> Self {
+        Self(Summary {
+            interface,
+            ..self.0
+        })
+    }
+
     /// What the parser found.
     #[must_use]
     pub fn headers(&self) -> &Headers {

@@ -1,5 +1,17 @@
 //! The report model: everything that text, JSON, charts and pages show, and nothing they compute.
 
+pub mod assemble;
+pub mod json;
+pub mod text;
+pub mod chart;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod html;
+mod number;
+mod scale;
+mod series;
+mod verdict;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
