@@ -17,6 +17,8 @@ pub const LINK_ETHERNET: u32 = 0;
 pub struct Config {
     /// Frames to match before the gate closes by itself; 0 = no limit.
     pub count_limit: u64,
+    /// Nanoseconds after opening at which the gate counts as closed; 0 = no limit.
+    pub planned_ns: u64,
     /// Unread bytes in the ring from which on a batch wakes user space.
     pub wake_bytes: u64,
     /// Shape of the time slots.

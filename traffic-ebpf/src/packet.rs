@@ -1,4 +1,5 @@
-//! Bounds-checked reads of wire headers, from a packet in the kernel or a slice in user space.
+//! Bounds-checked reads of wire headers and ring records, from a packet in the kernel or a slice in
+//! user space.
 
 use network_types::{
     eth::EthHdr,
@@ -8,7 +9,7 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-/// A header as it lies on the wire.
+/// A header as it lies on the wire, or a record as it lies in the ring.
 ///
 /// # Safety
 /// Any bytes must be a valid value of the type: integers and arrays of integers only.
@@ -16,7 +17,11 @@ pub unsafe trait WireHeader: Copy {}
 
 // SAFETY: an array of bytes has no invalid value.
 unsafe impl<const N: usize> WireHeader for [u8; N] {}
-// SAFETY: `repr(C, packed)`: two addresses as bytes and a `u16`.
+// SAFETY: `repr(C)` of integers and arrays of integers, without implicit padding.
+unsafe impl WireHeader for crate::record::Summary {}
+// SAFETY: as above.
+unsafe impl WireHeader for crate::record::FrameHeader {}
+// SAFETY: `repr(C)`: two addresses as bytes and a `u16`.
 unsafe impl WireHeader for EthHdr {}
 // SAFETY: `repr(C)` of bytes and a `u16`.
 unsafe impl WireHeader for VlanHdr {}
@@ -41,6 +46,13 @@ pub trait Packet {
 
     /// Reads a header at `offset`; `None` where it does not lie whole inside the packet.
     fn read<T: WireHeader>(&self, offset: u32) -> Option<T>;
+
+    /// Returns `value`. In the kernel the verifier forgets here what it knows of the value, so that
+    /// the ways that lead to one place in the parser are checked once and not one by one.
+    #[inline(always)]
+    fn join(&self, value: u32) -> u32 {
+        value
+    }
 }
 
 impl Packet for [u8] {

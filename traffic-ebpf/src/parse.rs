@@ -5,6 +5,8 @@
 //! length that an IP header claims are padding and are not read. A length of 0 means that the
 //! packet is a super-frame too large for the field, and the frame's own end counts.
 
+use core::num::NonZeroU32;
+
 use network_types::{
     eth::EthHdr,
     ip::{Ipv4Hdr, Ipv6Hdr},
@@ -109,13 +111,38 @@ impl ParseError {
     }
 }
 
-/// A VLAN tag that the NIC moved out of the frame into its descriptor.
+/// A VLAN tag that the NIC moved out of the frame into its descriptor: the tag protocol identifier
+/// (0x8100 or 0x88a8) above the tag control information.
+///
+/// One number, so that its absence is a number too: the compiler may compute with the unused fields
+/// of an absent structure, and the verifier refuses that when they happen to hold a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag {
-    /// Tag protocol identifier: 0x8100 or 0x88a8.
-    pub tpid: u16,
+pub struct Tag(NonZeroU32);
+
+impl Tag {
+    /// The tag with this identifier; `None` for the identifier 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(tpid: u16, tci: u16) -> Option<Self> {
+        if tpid == 0 {
+            return None;
+        }
+        NonZeroU32::new(u32::from(tpid) << 16 | u32::from(tci)).map(Self)
+    }
+
+    /// Tag protocol identifier.
+    #[inline(always)]
+    #[must_use]
+    pub fn tpid(self) -> u16 {
+        (self.0.get() >> 16) as u16
+    }
+
     /// Tag control information.
-    pub tci: u16,
+    #[inline(always)]
+    #[must_use]
+    pub fn tci(self) -> u16 {
+        self.0.get() as u16
+    }
 }
 
 /// Where a frame's bytes begin.
@@ -134,38 +161,49 @@ pub enum Link {
     },
 }
 
-/// Result of [`parse`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parsed {
-    /// What was found, up to the first error.
-    pub headers: Headers,
-    /// Bytes from the link header to the end of the TCP or UDP header: what every segment of a
-    /// super-frame repeats. 0 where there is no such header.
-    pub header_len: u32,
-}
-
-/// Parses `packet`. It never fails: what is known before an error stays, and the error is in
-/// [`Headers::status`].
+/// Parses `packet` into `headers`. It never fails: what is known before an error stays, and the
+/// error is in [`Headers::status`].
+///
+/// Returns the bytes from the link header to the end of the TCP or UDP header, which every segment
+/// of a super-frame repeats; 0 where there is no such header.
 #[inline(always)]
-pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Parsed {
+pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Headers) -> u32 {
+    *headers = Headers::EMPTY;
     let mut walk = Walk {
         packet,
-        headers: Headers::EMPTY,
+        headers,
         end: packet.len(),
         header_len: 0,
     };
     if let Err(error) = walk.link(link) {
         walk.headers.status = error as u8;
     }
+    walk.header_len
+}
+
+/// Result of [`parse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What was found, up to the first error.
+    pub headers: Headers,
+    /// As [`parse_into`] returns it.
+    pub header_len: u32,
+}
+
+/// Parses `packet`, as [`parse_into`].
+#[must_use]
+pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Parsed {
+    let mut headers = Headers::EMPTY;
+    let header_len = parse_into(packet, link, &mut headers);
     Parsed {
-        headers: walk.headers,
-        header_len: walk.header_len,
+        headers,
+        header_len,
     }
 }
 
 struct Walk<'a, P: Packet + ?Sized> {
     packet: &'a P,
-    headers: Headers,
+    headers: &'a mut Headers,
     /// First offset that belongs to no header: the end of the frame, or of the IP packet.
     end: u32,
     header_len: u32,
@@ -212,7 +250,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
         let ether_type = u16::from_be(header.ether_type);
         match tag {
             Some(tag) => {
-                self.add_tag(0, tag.tci);
+                self.add_tag(0, tag.tci());
                 self.tagged(ether_type, EthHdr::LEN as u32, 1)
             }
             None => self.tagged(ether_type, EthHdr::LEN as u32, 0),
@@ -250,6 +288,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             offset += VlanHdr::LEN as u32;
             index += 1;
         }
+        let offset = self.packet.join(offset);
         self.network(ether_type, offset)
     }
 
@@ -354,6 +393,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             } else {
                 offset += (u32::from(len) + 1) * 8;
             }
+            offset = self.packet.join(offset);
             next = following;
             index += 1;
         }
@@ -399,6 +439,8 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn transport(&mut self, offset: u32) -> Result<(), ParseError> {
+        let offset = self.packet.join(offset);
+        self.end = self.packet.join(self.end);
         if self.headers.has(FLAG_LATER_FRAGMENT) {
             return Ok(());
         }

@@ -257,6 +257,23 @@ pub struct Batch {
     pub reserved_tail: [u64; 3],
     /// The records, oldest first.
     pub records: [Summary; BATCH_RECORDS],
+    /// The packet at hand. Not part of what is sent, unless it travels alone.
+    pub current: Single,
+}
+
+/// A batch of one record: the same bytes, without the room for more.
+#[repr(C)]
+pub struct Single {
+    /// [`Kind::Batch`].
+    pub kind: u32,
+    /// 1.
+    pub count: u32,
+    /// Where a value is stored and read back, so that the verifier forgets what it knows of it.
+    pub join: u32,
+    /// Explicit padding up to [`BATCH_HEADER_BYTES`].
+    pub reserved: [u32; 13],
+    /// The record.
+    pub record: Summary,
 }
 
 /// Bytes of a DNS or ARP frame that travel up whatever the sampling.
@@ -286,6 +303,7 @@ pub struct FrameHeader {
 
 const _: () = assert!(size_of::<Headers>() == 50);
 const _: () = assert!(size_of::<Summary>() == 64);
-const _: () = assert!(size_of::<Batch>() == BATCH_HEADER_BYTES + 64 * BATCH_RECORDS);
+const _: () = assert!(size_of::<Single>() == BATCH_HEADER_BYTES + 64);
+const _: () = assert!(size_of::<Batch>() == BATCH_HEADER_BYTES + 64 * BATCH_RECORDS + 128);
 const _: () = assert!(core::mem::offset_of!(Batch, records) == BATCH_HEADER_BYTES);
 const _: () = assert!(size_of::<FrameHeader>() == 32);

@@ -13,8 +13,6 @@ pub enum Tally {
     FilteredOut,
     /// Frames that are counted, summarised and sampled.
     Matched,
-    /// Summaries that found the ring full.
-    SummariesLost,
     /// Frames between the sampled ones.
     FramesSampledOut,
     /// Sampled frames that found the ring full.

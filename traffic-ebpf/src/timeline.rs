@@ -93,6 +93,36 @@ pub struct SlotCounts {
 
 const _: () = assert!(size_of::<SlotCounts>() == 256);
 
+impl SlotCounts {
+    /// All zero.
+    pub const ZERO: Self = Self {
+        protocols: [Count {
+            packets: 0,
+            bytes: 0,
+        }; Protocol::COUNT],
+        lost: 0,
+        reserved: 0,
+    };
+
+    /// Adds another CPU's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.protocols.iter_mut().zip(other.protocols) {
+            *mine += theirs;
+        }
+        self.lost += other.lost;
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.lost == 0
+            && self
+                .protocols
+                .iter()
+                .all(|count| *count == Count::default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod counts;
 pub mod dns;
 pub mod history;
+pub mod kernel;
 pub mod ledger;
 pub mod record;
 pub mod report;

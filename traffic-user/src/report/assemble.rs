@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use traffic_ebpf::{
     protocol::Protocol,
-    tally::{Count, Counters, NumberedKey, Tally},
-    timeline::{Shape, SlotCounts},
+    tally::{Count, Tally},
 };
 
 use super::{
@@ -15,6 +14,7 @@ use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, Table, Tables},
     counts::Counts,
     dns::{DnsTable, Question},
+    kernel::Snapshot,
     ledger::{Account, Frames, Summaries},
     stages::Stages,
     timeline::Bars,
@@ -56,7 +56,7 @@ pub struct Interface {
 #[derive(Clone, Debug)]
 pub enum RunTotals {
     /// A live capture: the kernel counted.
-    Kernel(Box<Snapshot>),
+    Kernel(Box<Capture>),
     /// Files: [`Stages::for_files`] counted what matched, the reader what it read.
     Files {
         /// Frames in the files.
@@ -66,25 +66,17 @@ pub enum RunTotals {
     },
 }
 
-/// What the kernel counted between gate open and gate close, and what became of the frames.
+/// A capture that has ended, and what became of its frames.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct Capture {
     /// Gate open, in nanoseconds since the Unix epoch.
     pub started_ns: u64,
     /// From gate open to gate close.
     pub duration_ns: u64,
-    /// Counters summed over CPUs; the index, a place, is interface number × 2 + direction.
-    pub places: Vec<Counters>,
-    /// Numbered classes by place, summed over CPUs.
-    pub numbered: Vec<(NumberedKey, Count)>,
-    /// Shape of the time slots.
-    pub shape: Shape,
-    /// Time slots that are not empty, by index, summed over CPUs.
-    pub slots: Vec<(u32, SlotCounts)>,
-    /// Numbered classes by time slot, summed over CPUs.
-    pub slot_numbered: Vec<(NumberedKey, Count)>,
-    /// Packets and bytes on the wire; `None` where a hook cannot know.
-    pub wire: Option<Count>,
+    /// What the kernel counted in between.
+    pub snapshot: Snapshot,
+    /// Whether every hook knows packets on the wire: TC does, XDP does not.
+    pub wire: bool,
     /// Whether summaries travelled up: not with `--counters-only`.
     pub summaries: bool,
     /// What the writer of the capture file counted, if there is one.
@@ -113,7 +105,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
     let evicted = history.evicted();
     let totals = totals.unwrap_or_default();
     let (measured, account) = match &run.totals {
-        RunTotals::Kernel(snapshot) => live(snapshot, run.bins, tables.records, evicted),
+        RunTotals::Kernel(capture) => live(capture, run.bins, tables.records, evicted),
         RunTotals::Files { seen, filtered_out } => {
             let measured = Measured {
                 started_ns: tables.times_ns.map(|(first, _)| first),
@@ -172,43 +164,42 @@ struct Measured {
     wire: Option<Count>,
 }
 
-fn live(snapshot: &Snapshot, bins: u32, delivered: u64, evicted: u64) -> (Measured, Account) {
-    let counts = Counts::from_kernel(&snapshot.places, &snapshot.numbered);
-    let bars = Bars::from_slots(
-        &snapshot.shape,
-        snapshot.slots.iter().copied(),
-        &snapshot.slot_numbered,
-        snapshot.duration_ns,
-        bins,
-    );
-    let tally = |tally| {
-        let places = snapshot.places.iter();
-        places.map(|counters| counters.tally(tally)).sum()
-    };
+fn live(capture: &Capture, bins: u32, delivered: u64, evicted: u64) -> (Measured, Account) {
+    let snapshot = &capture.snapshot;
+    let counts = Counts::from_kernel(&snapshot.counters, &snapshot.numbered);
     let account = Account {
-        seen: tally(Tally::Seen),
-        filtered_out: tally(Tally::FilteredOut),
-        matched: tally(Tally::Matched),
+        seen: snapshot.tally(Tally::Seen),
+        filtered_out: snapshot.tally(Tally::FilteredOut),
+        matched: snapshot.tally(Tally::Matched),
         unparsed: counts.of(|protocol| protocol == Protocol::Unparsed),
-        summaries: snapshot.summaries.then(|| Summaries {
+        summaries: capture.summaries.then(|| Summaries {
             delivered,
-            lost: tally(Tally::SummariesLost),
+            lost: snapshot.summaries_lost(),
         }),
-        frames: snapshot.written.map(|written| Frames {
-            sampled_out: tally(Tally::FramesSampledOut),
+        frames: capture.written.map(|written| Frames {
+            sampled_out: snapshot.tally(Tally::FramesSampledOut),
             written: written.frames,
-            ring_full: tally(Tally::FramesLost),
+            ring_full: snapshot.tally(Tally::FramesLost),
             write_failed: written.failed,
         }),
-        excerpts_lost: tally(Tally::ExcerptsLost),
+        excerpts_lost: snapshot.tally(Tally::ExcerptsLost),
         history_evicted: evicted,
     };
     let measured = Measured {
-        started_ns: Some(snapshot.started_ns),
-        duration_ns: snapshot.duration_ns,
+        started_ns: Some(capture.started_ns),
+        duration_ns: capture.duration_ns,
         counts,
-        bars,
-        wire: snapshot.wire,
+        bars: Bars::from_slots(
+            &snapshot.shape,
+            snapshot.slots.iter().copied(),
+            &snapshot.slot_numbered,
+            capture.duration_ns,
+            bins,
+        ),
+        wire: capture.wire.then(|| Count {
+            packets: snapshot.tally(Tally::WirePackets),
+            bytes: snapshot.tally(Tally::WireBytes),
+        }),
     };
     (measured, account)
 }
@@ -403,7 +394,8 @@ pub(super) mod tests {
     use traffic_ebpf::{
         parse::{Link, ParseError},
         record::Summary,
-        tally::version_index,
+        tally::{Counters, NumberedKey, version_index},
+        timeline::{Shape, SlotCounts},
     };
 
     use super::*;
@@ -491,14 +483,16 @@ pub(super) mod tests {
 
     #[test]
     fn counters_alone_have_no_tables() {
-        let mut snapshot = snapshot();
-        snapshot.summaries = false;
+        let mut capture = capture();
+        capture.summaries = false;
+        capture.wire = false;
         let report = report(
             Stages::for_capture(0),
-            run(RunTotals::Kernel(Box::new(snapshot))),
+            run(RunTotals::Kernel(Box::new(capture))),
         );
         assert!(report.ledger.balanced);
         assert_eq!(report.ledger.summaries_delivered, None);
+        assert_eq!(report.totals.wire_packets, None);
         assert_eq!((report.first_packet, report.sizes.is_none()), (None, true));
         assert_eq!(report.timeline.bins, [2, 0, 0, 2]);
         assert!(report.tables_note.unwrap().contains("only counters"));
@@ -562,7 +556,7 @@ pub(super) mod tests {
         let records = [500_000_001, 100_000_000, 300_000_000]
             .map(|offset_ns| record(&packet, STARTED_NS + offset_ns));
         stages.packets(&records[..delivered]);
-        report(stages, run(RunTotals::Kernel(Box::new(snapshot()))))
+        report(stages, run(RunTotals::Kernel(Box::new(capture()))))
     }
 
     pub(in crate::report) fn files_report(times_ns: &[u64], seen: u64) -> Report {
@@ -617,12 +611,13 @@ pub(super) mod tests {
         }
     }
 
-    fn snapshot() -> Snapshot {
+    fn capture() -> Capture {
         let mut ingress = Counters::ZERO;
         ingress.tallies[Tally::Seen as usize] = 7;
         ingress.tallies[Tally::FilteredOut as usize] = 3;
         ingress.tallies[Tally::Matched as usize] = 4;
-        ingress.tallies[Tally::SummariesLost as usize] = 1;
+        ingress.tallies[Tally::WirePackets as usize] = 5;
+        ingress.tallies[Tally::WireBytes as usize] = 360;
         ingress.protocols[version_index(4)][Protocol::DnsUdp as usize] = count(2, 200);
         ingress.protocols[0][Protocol::Unparsed as usize] = count(1, 10);
         ingress.errors[ParseError::TruncatedLink as usize - 1] = 1;
@@ -632,10 +627,8 @@ pub(super) mod tests {
             protocol: Protocol::OtherIp as u8,
             ip_version: 6,
         };
-        Snapshot {
-            started_ns: STARTED_NS,
-            duration_ns: 2_000_000_000,
-            places: vec![ingress, Counters::ZERO],
+        let snapshot = Snapshot {
+            counters: vec![ingress, Counters::ZERO],
             numbered: vec![(ospf(0), count(1, 90))],
             shape: Shape {
                 width_ns: 500_000_000,
@@ -647,7 +640,12 @@ pub(super) mod tests {
                 (3, slot(Protocol::Unparsed, count(1, 10), 1)),
             ],
             slot_numbered: vec![(ospf(3), count(1, 90))],
-            wire: Some(count(5, 360)),
+        };
+        Capture {
+            started_ns: STARTED_NS,
+            duration_ns: 2_000_000_000,
+            snapshot,
+            wire: true,
             summaries: true,
             written: Some(Written {
                 frames: 3,
@@ -658,9 +656,8 @@ pub(super) mod tests {
 
     fn slot(protocol: Protocol, count: Count, lost: u64) -> SlotCounts {
         let mut counts = SlotCounts {
-            protocols: [Count::default(); Protocol::COUNT],
             lost,
-            reserved: 0,
+            ..SlotCounts::ZERO
         };
         counts.protocols[protocol as usize] = count;
         counts

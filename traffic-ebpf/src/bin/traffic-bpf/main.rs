@@ -1,2 +1,79 @@
-//! x
+//! The kernel programs. Each looks at a packet and lets it go on.
+//!
+//! Compiled for the host the file is an empty program, so that lints see all of it.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(
+    not(target_arch = "bpf"),
+    expect(dead_code, reason = "only the kernel enters the programs")
+)]
+
+mod bound;
+mod context;
+mod count;
+mod emit;
+mod maps;
+mod observe;
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
+};
+
+use crate::{
+    context::{SkbHook, XdpHook},
+    observe::{Direction, observe},
+};
+
+/// `TCX_NEXT`, which is also `TC_ACT_UNSPEC`: the next program decides.
+const NEXT: i32 = -1;
+
+/// Arriving frames, before the stack; the frame must lie in one buffer.
+#[xdp]
+pub fn traffic_xdp(ctx: XdpContext) -> u32 {
+    observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
+    XDP_PASS
+}
+
+/// Arriving frames, before the stack; the frame may lie in several buffers (Linux 5.18).
+#[xdp(frags)]
+pub fn traffic_xdp_frags(ctx: XdpContext) -> u32 {
+    observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
+    XDP_PASS
+}
+
+/// Arriving frames, after GRO.
+#[classifier]
+pub fn traffic_ingress(ctx: TcContext) -> i32 {
+    observe::<SkbHook<'_>>(&ctx, Direction::Ingress);
+    NEXT
+}
+
+/// Leaving frames, before GSO.
+#[classifier]
+pub fn traffic_egress(ctx: TcContext) -> i32 {
+    observe::<SkbHook<'_>>(&ctx, Direction::Egress);
+    NEXT
+}
+
+/// Sends the batch of the CPU it runs on; user space runs it where a batch waits on an idle CPU.
+#[raw_tracepoint]
+pub fn traffic_flush(_ctx: RawTracePointContext) -> i32 {
+    emit::flush_idle();
+    0
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The license that lets programs call GPL-only helpers, such as the clock.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

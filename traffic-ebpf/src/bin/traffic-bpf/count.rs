@@ -1,0 +1,133 @@
+//! Exact counters and time slots of this CPU.
+
+use aya_ebpf::maps::PerCpuHashMap;
+use traffic_ebpf::{
+    parse::ParseError,
+    protocol::Protocol,
+    record::{Batch, Headers},
+    tally::{Count, Counters, IP_VERSIONS, NumberedKey, Tally, version_index},
+    timeline::SlotCounts,
+};
+
+use crate::{
+    bound,
+    maps::{NUMBERED, SLOT_NUMBERED, SLOTS, config},
+};
+
+/// This CPU's counters of one interface and direction.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Interface number × 2 + direction.
+    pub index: u32,
+    /// The counters; only this CPU writes them.
+    pub counters: *mut Counters,
+}
+
+impl Place {
+    /// Adds `amount` to a tally.
+    #[inline(always)]
+    pub fn add(&self, tally: Tally, amount: u64) {
+        // SAFETY: `counters` points to this CPU's value, and packets of one CPU do not overlap.
+        unsafe { (*self.counters).tallies[tally as usize] += amount };
+    }
+
+    /// Counts a matched frame by protocol and by parse error.
+    #[inline(always)]
+    pub fn frame(&self, headers: &Headers, wire_len: u32) {
+        // SAFETY: as in `add`.
+        let counters = unsafe { &mut *self.counters };
+        let error = u32::from(headers.status);
+        if error != 0
+            && let Some(index) = bound::index(error - 1, ParseError::ALL.len())
+        {
+            counters.errors[index] += 1;
+        }
+        let key = numbered_key(headers, self.index);
+        if is_numbered(headers) && count_numbered(&NUMBERED, &key, wire_len) {
+            return;
+        }
+        let version = bound::index(version_index(headers.ip_version()) as u32, IP_VERSIONS);
+        let protocol = bound::index(u32::from(headers.protocol), Protocol::COUNT);
+        if let (Some(version), Some(protocol)) = (version, protocol) {
+            add(&mut counters.protocols[version][protocol], wire_len);
+        }
+    }
+}
+
+/// Counts a matched frame in the time slot of `elapsed_ns`.
+#[inline(always)]
+pub fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_len: u32) {
+    // SAFETY: this CPU's value; the fields used here are neither those that `owner` guards nor
+    // the packet's summary.
+    let batch = unsafe { &mut *batch };
+    if elapsed_ns < batch.slot_start_ns || elapsed_ns >= batch.slot_end_ns {
+        let slot = config!(shape).slot(elapsed_ns);
+        batch.slot = slot.index;
+        batch.slot_start_ns = slot.start_ns;
+        batch.slot_end_ns = slot.end_ns;
+    }
+    let key = numbered_key(headers, batch.slot);
+    if is_numbered(headers) && count_numbered(&SLOT_NUMBERED, &key, wire_len) {
+        return;
+    }
+    let protocol = bound::index(u32::from(headers.protocol), Protocol::COUNT);
+    if let (Some(slot), Some(protocol)) = (slot_counts(batch.slot), protocol) {
+        add(&mut slot.protocols[protocol], wire_len);
+    }
+}
+
+/// Counts summaries that found the ring full.
+#[inline(always)]
+pub fn lost(slot: u32, summaries: u64) {
+    if let Some(slot) = slot_counts(slot) {
+        slot.lost += summaries;
+    }
+}
+
+#[inline(always)]
+fn slot_counts(index: u32) -> Option<&'static mut SlotCounts> {
+    // SAFETY: this CPU's value, and packets of one CPU do not overlap.
+    SLOTS
+        .get_ptr_mut(index)
+        .map(|counts| unsafe { &mut *counts })
+}
+
+#[inline(always)]
+fn is_numbered(headers: &Headers) -> bool {
+    headers.protocol == Protocol::OtherIp as u8 || headers.protocol == Protocol::OtherEther as u8
+}
+
+#[inline(always)]
+fn numbered_key(headers: &Headers, place: u32) -> NumberedKey {
+    NumberedKey {
+        place,
+        number: headers.class_number(),
+        protocol: headers.protocol,
+        ip_version: headers.ip_version(),
+    }
+}
+
+/// Counts in a table of numbered classes; `false` when it is full.
+#[inline(always)]
+fn count_numbered(
+    map: &PerCpuHashMap<NumberedKey, Count>,
+    key: &NumberedKey,
+    wire_len: u32,
+) -> bool {
+    if let Some(count) = map.get_ptr_mut(key) {
+        // SAFETY: this CPU's value, and packets of one CPU do not overlap.
+        add(unsafe { &mut *count }, wire_len);
+        return true;
+    }
+    let first = Count {
+        packets: 1,
+        bytes: u64::from(wire_len),
+    };
+    map.insert(key, &first, 0).is_ok()
+}
+
+#[inline(always)]
+fn add(count: &mut Count, wire_len: u32) {
+    count.packets += 1;
+    count.bytes += u64::from(wire_len);
+}

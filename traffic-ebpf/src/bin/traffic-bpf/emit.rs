@@ -1,0 +1,219 @@
+//! What goes up the ring: batches of summaries, frames, excerpts.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_get_smp_processor_id, generated::bpf_ringbuf_output},
+};
+use traffic_ebpf::{
+    parse::Tag,
+    record::{
+        BATCH_HEADER_BYTES, BATCH_RECORDS, Batch, FrameHeader, Kind, OWNER_FLUSH, OWNER_NONE,
+        OWNER_PACKET, Single, Summary,
+    },
+};
+
+use crate::{
+    bound,
+    context::Hook,
+    count,
+    maps::{BATCHES, RING, config},
+};
+
+/// This CPU's batch.
+#[inline(always)]
+pub fn batch() -> Option<*mut Batch> {
+    // SAFETY: the helper only reads the number of the CPU.
+    BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
+}
+
+/// Adds the current packet's summary to this CPU's batch, and sends the batch when it is full.
+///
+/// Packets of one CPU follow one another, but a packet may interrupt the flush program on its
+/// CPU: then its summary travels alone.
+#[inline(always)]
+pub fn summary(batch: *mut Batch) {
+    // SAFETY: `batch` is this CPU's value; `owner` says whether it is being worked on.
+    let batch = unsafe { &mut *batch };
+    if batch.owner != OWNER_NONE {
+        return single(batch);
+    }
+    batch.owner = OWNER_PACKET;
+    bound::barrier();
+    if let Some(index) = bound::index(batch.count, BATCH_RECORDS) {
+        batch.records[index] = batch.current.record;
+        batch.count = index as u32 + 1;
+        if index + 1 == BATCH_RECORDS {
+            send(batch);
+        }
+    }
+    bound::barrier();
+    batch.owner = OWNER_NONE;
+}
+
+/// Sends this CPU's batch, unless a packet is being added to it.
+#[inline(always)]
+pub fn flush_idle() {
+    let Some(batch) = batch() else { return };
+    // SAFETY: as in `summary`.
+    let batch = unsafe { &mut *batch };
+    if batch.owner != OWNER_NONE {
+        return;
+    }
+    batch.owner = OWNER_FLUSH;
+    bound::barrier();
+    if batch.count != 0 {
+        send(batch);
+    }
+    bound::barrier();
+    batch.owner = OWNER_NONE;
+}
+
+/// Sends what the batch holds and empties it.
+#[inline(always)]
+fn send(batch: &mut Batch) {
+    let records = bound::length(batch.count, BATCH_RECORDS as u32);
+    let bytes = BATCH_HEADER_BYTES as u32 + records * size_of::<Summary>() as u32;
+    batch.kind = Kind::Batch as u32;
+    if !output(&raw mut *batch, bytes) {
+        count::lost(batch.slot, u64::from(records));
+    }
+    batch.count = 0;
+}
+
+#[inline(always)]
+fn single(batch: &mut Batch) {
+    batch.current.kind = Kind::Batch as u32;
+    batch.current.count = 1;
+    if !output(&raw mut batch.current, size_of::<Single>() as u32) {
+        count::lost(batch.slot, 1);
+    }
+}
+
+/// Copies an item into the ring; `false` when it is full.
+#[inline(always)]
+fn output<T>(item: *mut T, bytes: u32) -> bool {
+    let ring = (&raw const RING).cast_mut().cast();
+    // SAFETY: the caller's item has at least `bytes` initialised bytes.
+    unsafe { bpf_ringbuf_output(ring, item.cast(), u64::from(bytes), wake_flags()) == 0 }
+}
+
+/// Wakes user space only when much is unread: a wake-up costs as much as twenty packets.
+#[inline(always)]
+fn wake_flags() -> u64 {
+    if RING.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Bytes of the addresses that a VLAN tag stands behind.
+const TAG_OFFSET: u32 = 12;
+/// Bytes of a VLAN tag.
+const TAG_BYTES: u32 = 4;
+
+/// A frame in the ring: room for `N` bytes, and for a tag's shift beyond them.
+#[repr(C)]
+struct Item<const N: usize> {
+    header: FrameHeader,
+    data: [u8; N],
+    spare: [u8; 16],
+}
+
+/// Copies the first `header.cap_len` bytes of a frame into the ring; `false` when it is full.
+///
+/// Reservations have constant sizes, so the smallest class that fits is taken.
+#[inline(always)]
+pub fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+    match header.cap_len {
+        0..=128 => reserve::<128, H>(hook, tag, header),
+        129..=256 => reserve::<256, H>(hook, tag, header),
+        257..=512 => reserve::<512, H>(hook, tag, header),
+        513..=1024 => reserve::<1024, H>(hook, tag, header),
+        1025..=2048 => reserve::<2048, H>(hook, tag, header),
+        2049..=4096 => reserve::<4096, H>(hook, tag, header),
+        4097..=16_384 => reserve::<16_384, H>(hook, tag, header),
+        16_385..=65_536 => reserve::<65_536, H>(hook, tag, header),
+        _ => reserve::<262_144, H>(hook, tag, header),
+    }
+}
+
+/// Copies a DNS or ARP frame's first bytes into the ring; `false` when it is full.
+#[inline(always)]
+pub fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+    reserve::<512, H>(hook, tag, header)
+}
+
+#[inline(always)]
+fn reserve<'a, const N: usize, H: Hook<'a>>(
+    hook: &H,
+    tag: Option<Tag>,
+    header: &FrameHeader,
+) -> bool {
+    let Some(mut entry) = RING.reserve::<MaybeUninit<Item<N>>>(0) else {
+        return false;
+    };
+    let item: *mut Item<N> = entry.as_mut_ptr().cast();
+    // SAFETY: the reservation is as large as the item; its fields are written, never read.
+    let copied = unsafe {
+        (&raw mut (*item).header).write(*header);
+        copy_frame(
+            hook,
+            tag,
+            (&raw mut (*item).data).cast(),
+            header.cap_len,
+            N as u32,
+        )
+    };
+    if copied {
+        entry.submit(wake_flags());
+    } else {
+        entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+    }
+    copied
+}
+
+/// Copies the frame as it was on the wire: a tag that the NIC moved out is put back.
+///
+/// # Safety
+/// `destination` must have room for `room` + 16 bytes, and `room` must be a power of two.
+#[inline(always)]
+unsafe fn copy_frame<'a, H: Hook<'a>>(
+    hook: &H,
+    tag: Option<Tag>,
+    destination: *mut u8,
+    cap_len: u32,
+    room: u32,
+) -> bool {
+    if cap_len == 0 {
+        return true;
+    }
+    let Some(tag) = tag else {
+        // SAFETY: at most `room` bytes.
+        return unsafe { hook.copy(0, destination, bound::length(cap_len, room)) };
+    };
+    let shifted = TAG_OFFSET + TAG_BYTES;
+    // At least one byte after the tag: it is cut off again by `cap_len`.
+    let rest = if cap_len > shifted {
+        cap_len - shifted
+    } else {
+        1
+    };
+    // SAFETY: 12 and 4 bytes fit any room; the rest is at most `room` bytes, 16 bytes on.
+    unsafe {
+        let behind = destination.add(TAG_OFFSET as usize);
+        behind.cast::<[u8; 2]>().write(tag.tpid().to_be_bytes());
+        behind
+            .add(2)
+            .cast::<[u8; 2]>()
+            .write(tag.tci().to_be_bytes());
+        hook.copy(0, destination, TAG_OFFSET)
+            && hook.copy(
+                TAG_OFFSET,
+                destination.add(shifted as usize),
+                bound::length(rest, room),
+            )
+    }
+}

@@ -1,0 +1,211 @@
+//! Programs on hooks. Nothing that others attached is ever replaced or removed.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        loaded_programs,
+        tc::{self, TcAttachOptions, TcError},
+    },
+};
+use thiserror::Error;
+
+use super::{interfaces::Interface, load};
+
+/// How a program was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    /// TC by a link that ends with the process (Linux 6.6).
+    Tcx,
+    /// TC by a filter of the `clsact` qdisc.
+    Clsact,
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the stack.
+    XdpGeneric,
+}
+
+impl HookKind {
+    /// Name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "tc",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+        }
+    }
+
+    /// Whether the hook sees segments of super-frames and tags in metadata.
+    #[must_use]
+    pub const fn is_tc(self) -> bool {
+        matches!(self, Self::Tcx | Self::Clsact)
+    }
+}
+
+/// Why a program could not be attached.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The program could not be loaded.
+    #[error(transparent)]
+    Load(#[from] load::LoadError),
+    /// Another program has the hook.
+    #[error("XDP on {interface} is taken by {occupant}, which stays (try --hook tc)")]
+    XdpTaken {
+        /// The interface.
+        interface: String,
+        /// The program that has it.
+        occupant: String,
+    },
+    /// No way of attaching XDP worked.
+    #[error("attach XDP to {interface} (try --hook tc): native: {native}; generic: {generic}")]
+    XdpRefused {
+        /// The interface.
+        interface: String,
+        /// Why not in the driver.
+        native: String,
+        /// Why not in the stack.
+        generic: String,
+    },
+    /// TC refused.
+    #[error("attach TC {direction} to {interface}: {reason}")]
+    TcRefused {
+        /// The interface.
+        interface: String,
+        /// `ingress` or `egress`.
+        direction: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A program of the object by type, loaded.
+macro_rules! loaded {
+    ($ebpf:expr, $name:expr, $kind:ident) => {
+        match load::program($ebpf, $name)? {
+            Program::$kind(program) => program,
+            _ => return Err(load::LoadError::Missing($name).into()),
+        }
+    };
+}
+
+/// Attaches TC in one direction, before all others; falls back to `clsact` on kernels without
+/// tcx. `added` is set when a `clsact` qdisc was made for it.
+pub(super) fn tc(
+    ebpf: &mut Ebpf,
+    interface: &Interface,
+    direction: TcAttachType,
+    added: &mut bool,
+) -> Result<HookKind, AttachError> {
+    let (name, label) = match direction {
+        TcAttachType::Egress => ("traffic_egress", "egress"),
+        TcAttachType::Ingress | TcAttachType::Custom(_) => ("traffic_ingress", "ingress"),
+    };
+    let program: &mut SchedClassifier = loaded!(ebpf, name, SchedClassifier);
+    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let Err(tcx_error) = program.attach_with_options(&interface.name, direction, order) else {
+        return Ok(HookKind::Tcx);
+    };
+    log::debug!("tcx on {}: {tcx_error}", interface.name);
+    let refused = |reason: String| AttachError::TcRefused {
+        interface: interface.name.clone(),
+        direction: label,
+        reason,
+    };
+    if !lacks_tcx(&tcx_error) {
+        return Err(refused(reason(&tcx_error)));
+    }
+    match tc::qdisc_add_clsact(&interface.name) {
+        Ok(()) => *added = true,
+        Err(error) if already_there(&error) => {}
+        Err(error) => return Err(refused(format!("add the clsact qdisc: {error}"))),
+    }
+    program
+        .attach(&interface.name, direction)
+        .map(|_| HookKind::Clsact)
+        .map_err(|error| refused(reason(&error)))
+}
+
+/// Kernels before 6.6 do not know the attach type.
+fn lacks_tcx(error: &ProgramError) -> bool {
+    matches!(
+        os_error(error),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)
+    )
+}
+
+fn already_there(error: &TcError) -> bool {
+    os_error(error) == Some(libc::EEXIST)
+}
+
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error)
+}
+
+/// The innermost cause, which is the kernel's answer.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Attaches XDP: in the driver, else in the stack; for frames in several buffers where the kernel
+/// knows them.
+pub(super) fn xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<HookKind, AttachError> {
+    if let Some(&id) = interface.xdp_programs.first() {
+        return Err(AttachError::XdpTaken {
+            interface: interface.name.clone(),
+            occupant: occupant(id),
+        });
+    }
+    let native = match xdp_mode(ebpf, interface, XdpMode::Driver)? {
+        Ok(()) => return Ok(HookKind::XdpNative),
+        Err(reason) => reason,
+    };
+    match xdp_mode(ebpf, interface, XdpMode::Skb)? {
+        Ok(()) => Ok(HookKind::XdpGeneric),
+        Err(generic) => Err(AttachError::XdpRefused {
+            interface: interface.name.clone(),
+            native,
+            generic,
+        }),
+    }
+}
+
+/// Tries both programs in one mode; the inner error is the kernel's last reason.
+fn xdp_mode(
+    ebpf: &mut Ebpf,
+    interface: &Interface,
+    mode: XdpMode,
+) -> Result<Result<(), String>, AttachError> {
+    let mut last = "not tried".to_owned();
+    let names = ["traffic_xdp_frags", "traffic_xdp"];
+    for name in &names[usize::from(!load::has_xdp_load_bytes())..] {
+        let program: &mut Xdp = loaded!(ebpf, name, Xdp);
+        match program.attach_to_if_index(interface.ifindex, mode) {
+            Ok(_) => return Ok(Ok(())),
+            Err(error) => {
+                log::debug!("{name} on {} in mode {mode:?}: {error}", interface.name);
+                last = reason(&error);
+            }
+        }
+    }
+    Ok(Err(last))
+}
+
+/// Name and id of a program; its id alone where its name may not be asked for.
+fn occupant(id: u32) -> String {
+    let name = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(ToOwned::to_owned));
+    match name {
+        Some(name) => format!("the program {name} (id {id})"),
+        None => format!("the program with id {id}"),
+    }
+}

@@ -1,0 +1,170 @@
+//! From the kernel's monotonic time stamps to wall-clock time.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+/// `CLOCK_MONOTONIC` in nanoseconds: the clock of `bpf_ktime_get_ns`.
+pub(super) fn monotonic_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the result.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Wall-clock time minus monotonic time, now. Several tries; the one that took least counts.
+fn offset_ns() -> i64 {
+    let tries = (0..8).map(|_| {
+        let before = monotonic_ns();
+        let wall = read(libc::CLOCK_REALTIME);
+        let after = monotonic_ns();
+        let middle = before.midpoint(after);
+        (after - before, wall.cast_signed() - middle.cast_signed())
+    });
+    tries.min().map_or(0, |(_, offset)| offset)
+}
+
+/// Wall-clock offsets, each with the monotonic moment from which it holds. Slewing by NTP and
+/// steps give new ones; time stamps from before keep theirs.
+pub(super) struct WallClock {
+    offsets: VecDeque<(u64, i64)>,
+    step: Option<StepWatch>,
+}
+
+/// Offsets remembered: time stamps are at most a few seconds old when they are read.
+const REMEMBERED: usize = 64;
+/// How often the offset is measured, to follow slewing.
+const REFRESH_NS: u64 = 1_000_000_000;
+
+impl WallClock {
+    pub(super) fn new() -> Self {
+        Self {
+            offsets: VecDeque::from([(monotonic_ns(), offset_ns())]),
+            step: StepWatch::new()
+                .inspect_err(|error| log::warn!("steps of the clock go unnoticed: {error}"))
+                .ok(),
+        }
+    }
+
+    /// Follows the clock; call it on every tick. Returns the step in nanoseconds when the clock was
+    /// set since the last call.
+    pub(super) fn tick(&mut self) -> Option<i64> {
+        let now = monotonic_ns();
+        let stepped = self.step.as_ref().is_some_and(StepWatch::stepped);
+        let (from, before) = self.offsets.back().copied().unwrap_or_default();
+        if !stepped && now < from + REFRESH_NS {
+            return None;
+        }
+        let offset = offset_ns();
+        if self.offsets.len() == REMEMBERED {
+            self.offsets.pop_front();
+        }
+        self.offsets.push_back((now, offset));
+        stepped.then_some(offset - before)
+    }
+
+    /// Nanoseconds since the Unix epoch of a monotonic time stamp.
+    pub(super) fn wall_ns(&self, monotonic_ns: u64) -> u64 {
+        let offset = self
+            .offsets
+            .iter()
+            .rev()
+            .find(|&&(from, _)| from <= monotonic_ns)
+            .or_else(|| self.offsets.front())
+            .map_or(0, |&(_, offset)| offset);
+        monotonic_ns.saturating_add_signed(offset)
+    }
+}
+
+/// A timer that the kernel cancels when the wall clock is set (`timerfd_create(2)`).
+struct StepWatch(OwnedFd);
+
+impl StepWatch {
+    fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked below.
+        let fd = unsafe {
+            libc::timerfd_create(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nothing else owns.
+        let watch = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    /// Arms the timer for a day that does not come.
+    fn arm(&self) -> io::Result<()> {
+        let never = libc::itimerspec {
+            it_interval: libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: libc::timespec {
+                tv_sec: libc::time_t::MAX / 4_000_000_000,
+                tv_nsec: 0,
+            },
+        };
+        let flags = libc::TFD_TIMER_ABSTIME | libc::TFD_TIMER_CANCEL_ON_SET;
+        // SAFETY: `never` is valid for the call; the old value is not asked for.
+        let result = unsafe {
+            libc::timerfd_settime(
+                self.0.as_raw_fd(),
+                flags,
+                &raw const never,
+                std::ptr::null_mut(),
+            )
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Whether the clock was set since the last call.
+    fn stepped(&self) -> bool {
+        let mut expirations = [0u8; 8];
+        // SAFETY: the buffer has the eight bytes that the call writes.
+        let read = unsafe {
+            libc::read(
+                self.0.as_raw_fd(),
+                expirations.as_mut_ptr().cast(),
+                expirations.len(),
+            )
+        };
+        let cancelled =
+            read < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ECANCELED);
+        if cancelled && let Err(error) = self.arm() {
+            log::warn!("steps of the clock go unnoticed from now on: {error}");
+        }
+        cancelled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stamps_keep_the_offset_of_their_time() {
+        let clock = WallClock {
+            offsets: VecDeque::from([(100, 1_000), (200, 5_000)]),
+            step: None,
+        };
+        assert_eq!(clock.wall_ns(50), 1_050);
+        assert_eq!(clock.wall_ns(199), 1_199);
+        assert_eq!(clock.wall_ns(200), 5_200);
+    }
+}

@@ -1,0 +1,399 @@
+//! Network interfaces of this network namespace, by rtnetlink.
+
+use std::fs;
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::{
+    MulticastGroup,
+    packet_core::NetlinkPayload,
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State},
+    },
+};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+/// `ARPHRD_…` values of `linux/if_arp.h` whose frames begin with an Ethernet header.
+const ETHERNET: [u16; 2] = [1, 772];
+/// Those whose frames begin with an IP header: PPP, raw IP, the IP tunnels, and none (tun,
+/// WireGuard).
+const IP: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
+/// `ARPHRD_LOOPBACK`.
+const LOOPBACK: u16 = 772;
+
+/// An interface as it was when it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Kernel's number.
+    pub ifindex: u32,
+    /// `ARPHRD_…` number of `linux/if_arp.h`.
+    pub hardware_type: u16,
+    /// Largest packet in bytes, without the link header.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// RFC 2863 state: `up`, `down`, `unknown`, ….
+    pub state: String,
+    /// Driver kind of virtual interfaces: `veth`, `bridge`, ….
+    pub kind: Option<String>,
+    /// Ids of the XDP programs attached to it.
+    pub xdp_programs: Vec<u32>,
+}
+
+/// What the kernel said when it was asked about interfaces.
+#[derive(Debug, Error)]
+pub enum InterfaceError {
+    /// No interface has this name.
+    #[error("unknown network interface {name} (there are: {known})")]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// Names that there are.
+        known: String,
+    },
+    /// Frames of this interface cannot be parsed.
+    #[error("{name} has link type {hardware_type} (ARPHRD), which is neither Ethernet nor IP")]
+    LinkType {
+        /// The interface.
+        name: String,
+        /// `ARPHRD_…`.
+        hardware_type: u16,
+    },
+    /// No interface is up.
+    #[error("no network interface is up (name one with --interface)")]
+    NoneUp,
+    /// rtnetlink.
+    #[error("list network interfaces: {0}")]
+    Netlink(#[from] rtnetlink::Error),
+    /// The netlink socket.
+    #[error("open a netlink socket: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+impl Interface {
+    /// Whether frames begin with an Ethernet header; otherwise with an IP header.
+    #[must_use]
+    pub fn has_ethernet_headers(&self) -> bool {
+        ETHERNET.contains(&self.hardware_type)
+    }
+
+    /// Whether its frames can be parsed.
+    #[must_use]
+    pub fn is_supported(&self) -> bool {
+        self.has_ethernet_headers() || IP.contains(&self.hardware_type)
+    }
+
+    /// Whether every frame that leaves it arrives on it as well.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.hardware_type == LOOPBACK
+    }
+
+    /// libpcap's name of the link type of its frames.
+    #[must_use]
+    pub fn link_type(&self) -> &'static str {
+        if self.has_ethernet_headers() {
+            "EN10MB"
+        } else {
+            "RAW"
+        }
+    }
+
+    fn from_message(message: &LinkMessage) -> Self {
+        let mut interface = Self {
+            name: String::new(),
+            ifindex: message.header.index,
+            hardware_type: message.header.link_layer_type.into(),
+            mtu: 0,
+            up: message.header.flags.contains(LinkFlags::Up),
+            state: "unknown".to_owned(),
+            kind: None,
+            xdp_programs: Vec::new(),
+        };
+        for attribute in &message.attributes {
+            interface.read(attribute);
+        }
+        interface
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a link has some eighty attributes, and new kernels add to them"
+    )]
+    fn read(&mut self, attribute: &LinkAttribute) {
+        match attribute {
+            LinkAttribute::IfName(name) => self.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
+            LinkAttribute::OperState(state) => state_name(*state).clone_into(&mut self.state),
+            LinkAttribute::LinkInfo(infos) => {
+                self.kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind_name(kind)),
+                    _ => None,
+                });
+            }
+            LinkAttribute::Xdp(xdp) => {
+                self.xdp_programs = xdp
+                    .iter()
+                    .filter_map(|attribute| match attribute {
+                        LinkXdp::ProgId(id) if *id != 0 => Some(*id),
+                        _ => None,
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn kind_name(kind: &InfoKind) -> String {
+    kind.to_string()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Up => "up",
+        State::Down => "down",
+        State::LowerLayerDown => "lower-layer-down",
+        State::Dormant => "dormant",
+        State::NotPresent => "not-present",
+        State::Testing => "testing",
+        _ => "unknown",
+    }
+}
+
+/// The interfaces that there are.
+#[derive(Clone, Debug)]
+pub struct Interfaces(Vec<Interface>);
+
+impl Interfaces {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub async fn list() -> Result<Self, InterfaceError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let connection = tokio::spawn(connection);
+        let links: Result<Vec<_>, _> = handle.link().get().execute().try_collect().await;
+        connection.abort();
+        let mut interfaces: Vec<_> = links?.iter().map(Interface::from_message).collect();
+        interfaces.sort_by_key(|interface| interface.ifindex);
+        Ok(Self(interfaces))
+    }
+
+    /// All of them, by ifindex.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.0.iter()
+    }
+
+    /// The ones that `names` ask for: `any` is every one that is up and can be parsed; none is the
+    /// default one.
+    ///
+    /// # Errors
+    /// When a name is unknown or its frames cannot be parsed, or nothing is up.
+    pub fn select(&self, names: &[String]) -> Result<Vec<Interface>, InterfaceError> {
+        let mut selected: Vec<Interface> = Vec::new();
+        for name in names {
+            let found: Vec<&Interface> = if name == "any" {
+                self.iter()
+                    .filter(|interface| interface.up && interface.is_supported())
+                    .collect()
+            } else {
+                vec![self.named(name)?]
+            };
+            for interface in found {
+                if !selected.contains(interface) {
+                    selected.push(interface.clone());
+                }
+            }
+        }
+        if names.is_empty() {
+            selected.push(self.default_one().ok_or(InterfaceError::NoneUp)?.clone());
+        }
+        if selected.is_empty() {
+            return Err(InterfaceError::NoneUp);
+        }
+        Ok(selected)
+    }
+
+    fn named(&self, name: &str) -> Result<&Interface, InterfaceError> {
+        let interface = self
+            .iter()
+            .find(|interface| interface.name == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = self
+                    .iter()
+                    .map(|interface| interface.name.as_str())
+                    .collect();
+                InterfaceError::Unknown {
+                    name: name.to_owned(),
+                    known: known.join(", "),
+                }
+            })?;
+        if !interface.is_supported() {
+            return Err(InterfaceError::LinkType {
+                name: name.to_owned(),
+                hardware_type: interface.hardware_type,
+            });
+        }
+        Ok(interface)
+    }
+
+    /// The interface of the default route, else the first that is up and not loopback.
+    fn default_one(&self) -> Option<&Interface> {
+        default_route()
+            .and_then(|name| self.iter().find(|interface| interface.name == name))
+            .filter(|interface| interface.is_supported())
+            .or_else(|| {
+                self.iter().find(|interface| {
+                    interface.up && !interface.is_loopback() && interface.is_supported()
+                })
+            })
+    }
+}
+
+/// Interface of the default route, IPv4 first (`proc_pid_net(5)`).
+fn default_route() -> Option<String> {
+    let ipv4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let ipv6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    default_ipv4(&ipv4).or_else(|| default_ipv6(&ipv6))
+}
+
+fn default_ipv4(table: &str) -> Option<String> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [name, destination, _, _, _, _, _, mask, ..] = fields[..] else {
+            return None;
+        };
+        (destination == "00000000" && mask == "00000000").then(|| name.to_owned())
+    })
+}
+
+fn default_ipv6(table: &str) -> Option<String> {
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [destination, prefix_len, _, _, next_hop, _, _, _, _, name] = fields[..] else {
+            return None;
+        };
+        let is_zero = |address: &str| address.bytes().all(|digit| digit == b'0');
+        (is_zero(destination) && prefix_len == "00" && !is_zero(next_hop)).then(|| name.to_owned())
+    })
+}
+
+/// Something that happened to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// It was removed, or moved to another network namespace.
+    Removed {
+        /// Its number.
+        ifindex: u32,
+    },
+    /// It was set up or down, or changed otherwise.
+    Changed(Interface),
+}
+
+/// Changes of interfaces as they happen.
+pub struct LinkEvents {
+    messages: Messages,
+    connection: JoinHandle<()>,
+}
+
+type Messages = std::pin::Pin<Box<dyn futures_util::Stream<Item = RouteNetlinkMessage>>>;
+
+impl LinkEvents {
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// When the netlink socket cannot be opened.
+    pub fn subscribe() -> Result<Self, InterfaceError> {
+        let (connection, _, messages) =
+            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
+        let messages = messages.filter_map(|(message, _)| async move {
+            match message.payload {
+                NetlinkPayload::InnerMessage(message) => Some(message),
+                _ => None,
+            }
+        });
+        Ok(Self {
+            messages: Box::pin(messages),
+            connection: tokio::spawn(connection),
+        })
+    }
+
+    /// The next change; waits for ever when the subscription broke.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other messages are not about links"
+    )]
+    pub async fn next(&mut self) -> LinkEvent {
+        while let Some(message) = self.messages.next().await {
+            match message {
+                RouteNetlinkMessage::DelLink(link) => {
+                    return LinkEvent::Removed {
+                        ifindex: link.header.index,
+                    };
+                }
+                RouteNetlinkMessage::NewLink(link) => {
+                    return LinkEvent::Changed(Interface::from_message(&link));
+                }
+                _ => {}
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for LinkEvents {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_route_names_its_interface() {
+        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+                     eth1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n\
+                     eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert_eq!(default_ipv4(table), Some("eth0".to_owned()));
+        assert_eq!(default_ipv4("Iface\n"), None);
+    }
+
+    #[test]
+    fn an_unreachable_ipv6_default_is_not_a_route() {
+        let zero = "0".repeat(32);
+        let line = |next_hop: &str, name: &str| {
+            format!("{zero} 00 {zero} 00 {next_hop} ffffffff 00000001 00000000 00200200 {name}\n")
+        };
+        let table = line(&zero, "lo") + &line("fe80000000000000000000000000001a", "eth0");
+        assert_eq!(default_ipv6(&table), Some("eth0".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn loopback_is_listed() {
+        let interfaces = Interfaces::list().await.unwrap();
+        let loopback = interfaces.named("lo").unwrap();
+        assert!(loopback.is_loopback());
+        assert!(loopback.has_ethernet_headers());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_an_error_that_names_the_known() {
+        let interfaces = Interfaces::list().await.unwrap();
+        let error = interfaces
+            .select(&["eth99".to_owned()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("unknown network interface eth99"),
+            "{error}"
+        );
+        assert!(error.contains("lo"), "{error}");
+    }
+}

@@ -1,0 +1,331 @@
+//! Settings of a run, and the object they are loaded into.
+
+use std::{io, time::Duration};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::MapError,
+    programs::{Program, ProgramError},
+    util::{KernelVersion, nr_cpus},
+};
+use thiserror::Error;
+use traffic_ebpf::{
+    config::{CONFIG, Config, LINK_ETHERNET, LINK_IP},
+    protocol::Selection,
+    record::Batch,
+    timeline::{Shape, SlotCounts},
+};
+
+use super::interfaces::Interface;
+
+/// The object that the build embedded; empty in a build without eBPF tools.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic-bpf.o"));
+
+/// What a run asks of the kernel programs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--protocol`.
+    pub selection: Selection,
+    /// Matched frames after which the gate closes by itself.
+    pub count: Option<u64>,
+    /// Bytes of a frame to copy up; 0 = frames are not asked for.
+    pub snaplen: u32,
+    /// One frame in this many is copied.
+    pub sample: u32,
+    /// Whether summaries travel up.
+    pub summaries: bool,
+    /// Ring size in bytes, a power of two.
+    pub ring_bytes: u32,
+    /// How long the run is meant to be; `None` = until stopped.
+    pub planned: Option<Duration>,
+    /// Bars that the histogram will have.
+    pub bins: u32,
+    /// Whether programs say why packets could not be parsed.
+    pub diagnostics: bool,
+}
+
+/// Why the programs could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The build had no eBPF object.
+    #[error("this binary was built without its eBPF programs (build it with: cargo xtask build)")]
+    NoObject,
+    /// The kernel lacks something.
+    #[error("this kernel ({found}) has no {missing}, which needs Linux {since}")]
+    TooOld {
+        /// What is missing.
+        missing: &'static str,
+        /// First release that has it.
+        since: &'static str,
+        /// Release of this kernel.
+        found: String,
+    },
+    /// The process lacks a capability.
+    #[error(
+        "loading eBPF programs needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root, or once: \
+         sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep {program}"
+    )]
+    NotPermitted {
+        /// Path of the running binary.
+        program: String,
+    },
+    /// The object or its maps.
+    #[error("load the eBPF object: {0}")]
+    Object(#[source] Box<EbpfError>),
+    /// A map.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// What went wrong.
+        source: MapError,
+    },
+    /// The map is not in the object.
+    #[error("the eBPF object has no {0}")]
+    Missing(&'static str),
+    /// Memory could not be mapped.
+    #[error("map memory of {name} into the process: {source}")]
+    Mmap {
+        /// Name of the map.
+        name: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A program.
+    #[error("the kernel refuses the program {name}: {reason}")]
+    Program {
+        /// Name of the program.
+        name: &'static str,
+        /// The kernel's reason, without the verifier's log.
+        reason: String,
+    },
+    /// CPUs could not be counted.
+    #[error("count the CPUs: {0}")]
+    Cpus(io::Error),
+}
+
+/// A loaded object, its maps still inside.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) shape: Shape,
+    pub(super) cpus: usize,
+}
+
+/// Bounds of the memory for time slots over all CPUs.
+const SLOT_MEMORY_BYTES: u64 = 64 << 20;
+/// Width of the first slots of a run without a planned end.
+const OPEN_END_WIDTH_NS: u64 = 8_000_000;
+/// Levels of such a run: 8 ms × 1024 × 2^24 is four years.
+const OPEN_END_LEVELS: u32 = 24;
+/// Width that the first slots of a planned run stay below.
+const PLANNED_WIDTH_NS: u64 = 1_000_000;
+
+/// Chooses slots so that the edges of the planned run's bars are edges of slots.
+fn shape(planned: Option<Duration>, bins: u32, cpus: usize) -> Shape {
+    let most = SLOT_MEMORY_BYTES / size_of::<SlotCounts>() as u64 / cpus as u64;
+    let mut half = (bins * 16).next_power_of_two();
+    let Some(planned) = planned else {
+        while half > 64 && u64::from(half) * u64::from(OPEN_END_LEVELS + 1) > most {
+            half /= 2;
+        }
+        return Shape {
+            width_ns: OPEN_END_WIDTH_NS,
+            half,
+            levels: OPEN_END_LEVELS,
+        };
+    };
+    let bar_ns = (planned.as_nanos() as u64).div_ceil(u64::from(bins)).max(1);
+    // Every level's width divides a bar, so that bars end where slots end.
+    let halvings = (bar_ns / PLANNED_WIDTH_NS).next_power_of_two().ilog2();
+    let width_ns = bar_ns.div_ceil(1 << halvings);
+    let levels = |half: u32| {
+        let first_level = width_ns * 2 * u64::from(half);
+        (planned.as_nanos() as u64)
+            .div_ceil(first_level)
+            .next_power_of_two()
+            .ilog2()
+            + 1
+    };
+    while half > 64 && u64::from(half) * u64::from(levels(half) + 1) > most {
+        half /= 2;
+    }
+    Shape {
+        width_ns,
+        half,
+        levels: levels(half),
+    }
+}
+
+/// Loads the object with the settings; programs are loaded into the kernel one by one when they
+/// are attached.
+pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Loaded, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    let cpus = nr_cpus().map_err(|(_, error)| LoadError::Cpus(error))?;
+    let shape = shape(settings.planned, settings.bins, cpus);
+    let room = interfaces.len();
+    let single = room == 1;
+    let config = Pod(Config {
+        count_limit: settings.count.unwrap_or(0),
+        planned_ns: settings.planned.map_or(0, |time| time.as_nanos() as u64),
+        wake_bytes: u64::from(settings.ring_bytes) / 8,
+        shape,
+        snaplen: settings.snaplen,
+        sample: settings.sample,
+        selection: settings.selection,
+        summaries: u32::from(settings.summaries),
+        xdp_load_bytes: u32::from(has_xdp_load_bytes()),
+        single_interface: u32::from(single),
+        link: interfaces.first().map_or(LINK_ETHERNET, link),
+        reserved: 0,
+    });
+    let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
+    let interface_room = u32::try_from(room).unwrap_or(u32::MAX);
+    let ebpf = EbpfLoader::new()
+        .verifier_log_level(if log::log_enabled!(log::Level::Debug) {
+            VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
+        } else {
+            VerifierLogLevel::DISABLE
+        })
+        .override_global(CONFIG, &config, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("RING", settings.ring_bytes)
+        .map_max_entries("BATCHES", u32::try_from(cpus).unwrap_or(u32::MAX))
+        .map_max_entries("COUNTERS", interface_room * 2)
+        .map_max_entries("INTERFACES", interface_room)
+        .map_max_entries("SLOTS", shape.slots())
+        .load(OBJECT)
+        .map_err(explain)?;
+    Ok(Loaded { ebpf, shape, cpus })
+}
+
+/// `LINK_…` of an interface.
+pub(super) fn link(interface: &Interface) -> u32 {
+    if interface.has_ethernet_headers() {
+        LINK_ETHERNET
+    } else {
+        LINK_IP
+    }
+}
+
+/// Whether frames in several buffers can be read at XDP (Linux 5.18).
+pub(super) fn has_xdp_load_bytes() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 18, 0))
+}
+
+/// Loads one program; a second call does nothing.
+pub(super) fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Program, LoadError> {
+    let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+    let loaded = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::RawTracePoint(program) => program.load(),
+        _ => Ok(()),
+    };
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+        Err(error) => Err(refused(name, &error)),
+    }
+}
+
+fn refused(name: &'static str, error: &ProgramError) -> LoadError {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return LoadError::Program {
+            name,
+            reason: error.to_string(),
+        };
+    };
+    log::debug!("verifier log of {name}:\n{verifier_log}");
+    if io_error.raw_os_error() == Some(libc::EPERM) {
+        return not_permitted();
+    }
+    LoadError::Program {
+        name,
+        reason: format!("{io_error} (-vv shows the verifier's words)"),
+    }
+}
+
+fn explain(error: EbpfError) -> LoadError {
+    let denied = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+        error.source()
+    })
+    .filter_map(|error| error.downcast_ref::<io::Error>())
+    .any(|error| error.raw_os_error() == Some(libc::EPERM));
+    if denied {
+        not_permitted()
+    } else {
+        LoadError::Object(Box::new(error))
+    }
+}
+
+fn not_permitted() -> LoadError {
+    let program = std::env::current_exe()
+        .map_or_else(|_| "traffic".to_owned(), |path| path.display().to_string());
+    LoadError::NotPermitted { program }
+}
+
+/// A value of the contract as aya's plain old data.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Pod<T>(pub(super) T);
+
+// SAFETY: `repr(C)`, integers only, no implicit padding (size asserts in the contract).
+unsafe impl aya::Pod for Pod<Config> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<traffic_ebpf::config::Interface> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Counters> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Count> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<traffic_ebpf::tally::NumberedKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<SlotCounts> {}
+
+const _: () = assert!(size_of::<Batch>() % 8 == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_a_planned_run_end_where_bars_end() {
+        for (seconds, bins) in [(60, 30), (10, 30), (1, 30), (3600, 7), (86_400, 1000)] {
+            let planned = Duration::from_secs(seconds);
+            let shape = shape(Some(planned), bins, 2);
+            let bar_ns = seconds * 1_000_000_000 / u64::from(bins);
+            let last = shape.slot(planned.as_nanos() as u64 - 1);
+            assert!(last.end_ns < u64::MAX, "{shape:?} reaches the end");
+            if bar_ns * u64::from(bins) == seconds * 1_000_000_000 && bar_ns % 1_000_000 == 0 {
+                let width = last.end_ns - last.start_ns;
+                assert!(width * 8 <= bar_ns, "{shape:?}: {width} of {bar_ns}");
+            }
+        }
+    }
+
+    #[test]
+    fn slot_memory_is_bounded_on_many_cpus() {
+        for cpus in [1, 2, 64, 512] {
+            for planned in [
+                None,
+                Some(Duration::from_secs(60)),
+                Some(Duration::from_secs(1 << 20)),
+            ] {
+                let slots = u64::from(shape(planned, 1000, cpus).slots());
+                let bytes = slots * cpus as u64 * size_of::<SlotCounts>() as u64;
+                assert!(
+                    bytes <= SLOT_MEMORY_BYTES.max(cpus as u64 * 64 * 25 * 256),
+                    "{bytes}"
+                );
+            }
+        }
+    }
+}

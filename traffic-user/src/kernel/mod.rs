@@ -1,0 +1,26 @@
+//! The one door to the kernel: load, attach, gate, ring, counters, clock.
+//!
+//! A [`Session`] is one capture. Its edges are exact: programs count only while the gate is open;
+//! after it closed, [`Session::close`] waits until no program can still be running, and everything
+//! that is read then belongs to one moment.
+
+mod attach;
+mod clock;
+mod gate;
+mod host;
+mod interfaces;
+mod load;
+mod promiscuous;
+mod ring;
+mod session;
+mod shared;
+mod snapshot;
+
+pub use attach::{AttachError, HookKind};
+pub use host::{hostname, kernel_release, receive_vlan_offload};
+pub use interfaces::{Interface, InterfaceError, Interfaces, LinkEvent, LinkEvents};
+pub use load::{LoadError, Settings};
+pub use promiscuous::Promiscuous;
+pub use ring::Sink;
+pub use session::{Attached, HookChoice, Session, SessionError};
+pub use snapshot::Snapshot;

@@ -1,0 +1,338 @@
+//! One capture: load, attach, open, drain, close, read, detach.
+
+use aya::{
+    Ebpf,
+    maps::RingBuf,
+    programs::{Program, RawTracePointRunOptions, TcAttachType, TestRun},
+};
+use aya_log::EbpfLogger;
+use thiserror::Error;
+use tokio::io::{Interest, unix::AsyncFd};
+use traffic_ebpf::{
+    config,
+    record::{BATCH_HEADER_BYTES, Batch, Summary},
+    tally::Counters,
+    timeline::Shape,
+};
+
+use super::{
+    attach::{self, AttachError, HookKind},
+    clock::WallClock,
+    gate::GateControl,
+    interfaces::Interface,
+    load::{self, LoadError, Pod, Settings},
+    ring::{RingReader, Sink},
+    shared::SharedArray,
+    snapshot::{self, Snapshot},
+};
+
+/// Which hook takes arriving frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookChoice {
+    /// TC in both directions.
+    Tc,
+    /// XDP on ingress, TC on egress.
+    Xdp,
+}
+
+/// Hooks that an interface got.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The interface; its number in the run is its place in the list.
+    pub interface: Interface,
+    /// Hook for arriving frames; `None` when they were not asked for.
+    pub ingress: Option<HookKind>,
+    /// Hook for leaving frames, as `ingress`.
+    pub egress: Option<HookKind>,
+}
+
+/// Why a session could not start or go on.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// Loading, or reading a map.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Attaching.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Waiting for the ring.
+    #[error("wait for the ring buffer: {0}")]
+    Ring(std::io::Error),
+}
+
+/// Items given to the sink in one go, so that signals and timers are never kept waiting.
+const DRAIN_ITEMS: usize = 4096;
+
+/// A capture. Dropping it detaches everything.
+pub struct Session {
+    ebpf: Ebpf,
+    shape: Shape,
+    gate: GateControl,
+    batches: SharedArray<Batch>,
+    ring: AsyncFd<RingReader>,
+    clock: WallClock,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    attached: Vec<Attached>,
+    added_clsact: Vec<u32>,
+    planned_ns: u64,
+    opened_ns: u64,
+    closed_ns: u64,
+}
+
+impl Session {
+    /// Loads the programs and attaches them to `interfaces`. They count nothing yet.
+    ///
+    /// # Errors
+    /// When the kernel refuses a program, a map or a hook. Nothing stays attached then.
+    pub fn start(
+        settings: &Settings,
+        interfaces: &[Interface],
+        hook: HookChoice,
+        (ingress, egress): (bool, bool),
+    ) -> Result<Self, SessionError> {
+        let loaded = load::load(settings, interfaces)?;
+        let mut ebpf = loaded.ebpf;
+        let logger = settings
+            .diagnostics
+            .then(|| EbpfLogger::init(&mut ebpf))
+            .transpose();
+        let logger = logger.unwrap_or_else(|error| {
+            log::warn!("diagnostics of the programs: {error}");
+            None
+        });
+        let ring =
+            RingBuf::try_from(take(&mut ebpf, "RING")?).map_err(|source| LoadError::Map {
+                name: "RING",
+                source,
+            })?;
+        // SAFETY: the reader owns the map's descriptor, which stays open and the same for as long
+        // as the reader lives.
+        let ring =
+            unsafe { AsyncFd::register_with_interest(RingReader::new(ring), Interest::READABLE) };
+        let ring = ring.map_err(|error| SessionError::Ring(error.into()))?;
+        let mut session = Self {
+            shape: loaded.shape,
+            gate: GateControl::new(share(&ebpf, "GATE", 1)?),
+            batches: share(&ebpf, "BATCHES", loaded.cpus)?,
+            ring,
+            clock: WallClock::new(),
+            logger,
+            attached: Vec::new(),
+            added_clsact: Vec::new(),
+            planned_ns: settings
+                .planned
+                .map_or(u64::MAX, |time| time.as_nanos() as u64),
+            opened_ns: 0,
+            closed_ns: 0,
+            ebpf,
+        };
+        if settings.summaries {
+            load::program(&mut session.ebpf, "traffic_flush")?;
+        }
+        for interface in interfaces {
+            session.attach(interface, hook, (ingress, egress))?;
+        }
+        Ok(session)
+    }
+
+    fn attach(
+        &mut self,
+        interface: &Interface,
+        hook: HookChoice,
+        (ingress, egress): (bool, bool),
+    ) -> Result<(), SessionError> {
+        self.register(interface)?;
+        // On loopback every frame that leaves arrives as well: count it once.
+        let egress = egress && !(interface.is_loopback() && ingress);
+        let mut added = false;
+        let ingress = match (ingress, hook) {
+            (false, _) => None,
+            (true, HookChoice::Xdp) => Some(attach::xdp(&mut self.ebpf, interface)?),
+            (true, HookChoice::Tc) => Some(attach::tc(
+                &mut self.ebpf,
+                interface,
+                TcAttachType::Ingress,
+                &mut added,
+            )?),
+        };
+        let egress = egress
+            .then(|| attach::tc(&mut self.ebpf, interface, TcAttachType::Egress, &mut added))
+            .transpose();
+        if added {
+            self.added_clsact.push(interface.ifindex);
+        }
+        self.attached.push(Attached {
+            interface: interface.clone(),
+            ingress,
+            egress: egress?,
+        });
+        Ok(())
+    }
+
+    /// Gives the interface its number.
+    fn register(&mut self, interface: &Interface) -> Result<(), LoadError> {
+        let name = "INTERFACES";
+        let map = self.ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
+        let mut map: aya::maps::HashMap<_, u32, Pod<config::Interface>> = map
+            .try_into()
+            .map_err(|source| LoadError::Map { name, source })?;
+        let entry = Pod(config::Interface {
+            number: u32::try_from(self.attached.len()).unwrap_or(u32::MAX),
+            link: load::link(interface),
+        });
+        map.insert(interface.ifindex, entry, 0)
+            .map_err(|source| LoadError::Map { name, source })
+    }
+
+    /// Hooks by interface number.
+    #[must_use]
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// Opens the gate: from here on every frame counts.
+    pub fn open(&mut self) {
+        self.opened_ns = self.gate.open();
+    }
+
+    /// Whether the gate is open. With a count it closes by itself.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    /// Wall-clock nanoseconds at which the gate opened.
+    #[must_use]
+    pub fn started_ns(&self) -> u64 {
+        self.clock.wall_ns(self.opened_ns)
+    }
+
+    /// Nanoseconds from gate open to gate close.
+    #[must_use]
+    pub fn duration_ns(&self) -> u64 {
+        self.closed_ns.saturating_sub(self.opened_ns)
+    }
+
+    /// Waits until the kernel asks for attention, because much is unread in the ring.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be polled.
+    pub async fn readable(&self) -> Result<(), SessionError> {
+        let mut guard = self.ring.readable().await.map_err(SessionError::Ring)?;
+        guard.clear_ready();
+        Ok(())
+    }
+
+    /// Gives what is in the ring to `sink`, at most some thousand items; returns whether there may
+    /// be more.
+    pub fn drain(&mut self, sink: &mut dyn Sink) -> bool {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        let ring = self.ring.get_mut();
+        ring.drain(DRAIN_ITEMS, &self.clock, sink) == DRAIN_ITEMS
+    }
+
+    /// Sends up batches that wait on CPUs where no packet pushes them on. Call it on every tick.
+    pub fn flush_waiting(&mut self) {
+        let waiting: Vec<u32> = (0..self.batches.len())
+            .filter(|&cpu| self.batch_count(cpu) != 0)
+            .filter_map(|cpu| u32::try_from(cpu).ok())
+            .collect();
+        let Some(Program::RawTracePoint(flush)) = self.ebpf.program_mut("traffic_flush") else {
+            return;
+        };
+        for cpu in waiting {
+            let options = RawTracePointRunOptions {
+                cpu: Some(cpu),
+                ..RawTracePointRunOptions::new()
+            };
+            // A CPU that went offline keeps its batch; it is read when the capture ends.
+            if let Err(error) = flush.test_run(options) {
+                log::debug!("flush CPU {cpu}: {error}");
+            }
+        }
+    }
+
+    fn batch_count(&self, cpu: usize) -> u32 {
+        // SAFETY: an aligned word of the mapping; the kernel stores it whole.
+        unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() }
+    }
+
+    /// Follows the wall clock. Call it on every tick. Returns the step in nanoseconds when the
+    /// clock was set.
+    pub fn tick_clock(&mut self) -> Option<i64> {
+        self.clock.tick()
+    }
+
+    /// Counters so far, by interface number × 2 + direction.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
+        Ok(snapshot::read_counters(&self.ebpf)?)
+    }
+
+    /// Closes the gate, waits until no program is running, and gives everything that is still on
+    /// its way to `sink`. Afterwards the kernel's numbers belong to one moment.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn close(&mut self, sink: &mut dyn Sink) -> Result<Snapshot, SessionError> {
+        let over_ns = self.opened_ns.saturating_add(self.planned_ns);
+        self.closed_ns = self.gate.close().min(over_ns);
+        while self.drain(sink) {}
+        for cpu in 0..self.batches.len() {
+            let records = self.batch_count(cpu) as usize;
+            if records != 0 {
+                let bytes = BATCH_HEADER_BYTES + records * size_of::<Summary>();
+                // SAFETY: the mapping holds the whole batch, and with the gate closed and no
+                // program running nothing writes it.
+                let batch =
+                    unsafe { std::slice::from_raw_parts(self.batches.at(cpu).cast::<u8>(), bytes) };
+                self.ring.get_mut().deliver_batch(batch, &self.clock, sink);
+            }
+        }
+        Ok(snapshot::read(&self.ebpf, self.shape)?)
+    }
+
+    /// Detaches everything and removes what was added for it.
+    pub async fn detach(self) {
+        let added = self.added_clsact.clone();
+        drop(self);
+        for ifindex in added {
+            if let Err(error) = remove_clsact(ifindex).await {
+                log::warn!("remove the clsact qdisc of interface {ifindex}: {error}");
+            }
+        }
+    }
+}
+
+/// `TC_H_CLSACT`, and its own handle (`linux/pkt_sched.h`).
+const CLSACT_PARENT: u32 = 0xffff_fff1;
+
+/// Removes a `clsact` qdisc that was added for the capture, unless others use it by now.
+async fn remove_clsact(ifindex: u32) -> Result<(), rtnetlink::Error> {
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
+        return Ok(());
+    };
+    let connection = tokio::spawn(connection);
+    let mut request = handle.qdisc().del(ifindex.cast_signed());
+    request.message_mut().header.parent =
+        rtnetlink::packet_route::tc::TcHandle::from(CLSACT_PARENT);
+    let result = request.execute().await;
+    connection.abort();
+    result
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
+    ebpf.take_map(name).ok_or(LoadError::Missing(name))
+}
+
+/// Maps an array of the object into this process.
+fn share<T>(ebpf: &Ebpf, name: &'static str, len: usize) -> Result<SharedArray<T>, LoadError> {
+    let Some(aya::maps::Map::Array(map)) = ebpf.map(name) else {
+        return Err(LoadError::Missing(name));
+    };
+    SharedArray::new(map, len).map_err(|source| LoadError::Mmap { name, source })
+}
