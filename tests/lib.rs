@@ -1,1 +1,140 @@
-//! What the tests share: namespaces, tools, and how a test says that it cannot run.
+//! What the tests share: a harness whose tests can say that they cannot run, network namespaces,
+//! and the program under test as a process.
+//!
+//! A test binary is declared with `harness = false` and its `main` calls [`main`]:
+//!
+//! ```no_run
+//! use traffic_tests::{Need, Test};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     traffic_tests::main(&[Test::new("frames_are_true", &[Need::Root], frames_are_true)])
+//! }
+//!
+//! fn frames_are_true() -> anyhow::Result<()> {
+//!     Ok(())
+//! }
+//! ```
+
+mod need;
+pub mod netns;
+pub mod program;
+
+use std::{
+    env,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, ensure};
+
+pub use need::{Need, corpus};
+
+/// One test: a sentence, what it needs, and what it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Test<'a> {
+    name: &'a str,
+    needs: &'a [Need],
+    run: fn() -> Result<()>,
+}
+
+impl<'a> Test<'a> {
+    /// A test that runs where all of `needs` are there.
+    #[must_use]
+    pub const fn new(name: &'a str, needs: &'a [Need], run: fn() -> Result<()>) -> Self {
+        Self { name, needs, run }
+    }
+
+    fn outcome(&self, require_all: bool) -> Outcome {
+        if let Some((need, missing)) = self.needs.iter().find_map(|n| Some((n, n.missing()?))) {
+            let reason = format!("not run (needs {missing})");
+            return if require_all && *need != Need::Long {
+                Outcome::Failed(anyhow!(reason))
+            } else {
+                Outcome::Skipped(reason)
+            };
+        }
+        match catch_unwind(AssertUnwindSafe(self.run)) {
+            Ok(Ok(())) => Outcome::Passed,
+            Ok(Err(error)) => Outcome::Failed(error),
+            Err(_) => Outcome::Failed(anyhow!("panicked")),
+        }
+    }
+}
+
+enum Outcome {
+    Passed,
+    Failed(anyhow::Error),
+    Skipped(String),
+}
+
+/// Runs `tests` one after the other and prints the closing line `N passed, N failed, N skipped`.
+///
+/// Arguments: a part of the names to run; `--exact` for the whole name; `--list`. Other options
+/// are libtest's and are ignored, because `cargo test` passes the same to every binary. With
+/// `TRAFFIC_REQUIRE_ALL` in the environment a test that cannot run has failed, unless all that it
+/// needs is time.
+#[must_use]
+pub fn main(tests: &[Test<'_>]) -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let filter = args.iter().find(|arg| !arg.starts_with('-'));
+    let selected = tests.iter().filter(|test| match filter {
+        Some(name) if has("--exact") => test.name == name,
+        Some(part) => test.name.contains(part.as_str()),
+        None => true,
+    });
+    if has("--list") {
+        selected.for_each(|test| println!("{}: test", test.name));
+        return ExitCode::SUCCESS;
+    }
+    run(selected)
+}
+
+fn run<'a>(tests: impl Iterator<Item = &'a Test<'a>>) -> ExitCode {
+    let require_all = env::var_os("TRAFFIC_REQUIRE_ALL").is_some();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for test in tests {
+        print!("test {} ... ", test.name);
+        // A test that hangs has said its name; a broken stdout shows itself at the next print.
+        let _ = std::io::stdout().flush();
+        match test.outcome(require_all) {
+            Outcome::Passed => {
+                passed += 1;
+                println!("ok");
+            }
+            Outcome::Failed(error) => {
+                failed += 1;
+                println!("FAILED\n{error:?}");
+            }
+            Outcome::Skipped(reason) => {
+                skipped += 1;
+                println!("{reason}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Asks `condition` until it holds.
+///
+/// # Errors
+/// When it does not hold within `deadline`; `what` names it.
+pub fn wait_until(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Result<()> {
+    let start = Instant::now();
+    while !condition() {
+        ensure!(
+            start.elapsed() < deadline,
+            "wait for {what}: not within {deadline:?}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}

@@ -1,16 +1,28 @@
-//! Embeds the eBPF object that `cargo xtask build` made.
+//! Hands the eBPF object to the program, which embeds `$OUT_DIR/traffic-bpf.o`.
+//!
+//! Without an object an empty one is embedded, so that everything that needs no kernel builds,
+//! lints and tests without eBPF tools.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, io, path::PathBuf};
 
-fn main() {
-    println!("cargo:rerun-if-env-changed=TRAFFIC_EBPF_OBJ");
-    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf/traffic-bpf.o");
-    let object = env::var_os("TRAFFIC_EBPF_OBJ").map_or(built, PathBuf::from);
-    println!("cargo:rerun-if-changed={}", object.display());
-    let bytes = fs::read(&object).unwrap_or_else(|_| {
-        println!("cargo:warning=no eBPF object embedded: run `cargo xtask build`");
-        Vec::new()
-    });
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(out.join("traffic-bpf.o"), bytes).expect("OUT_DIR is writable");
+const VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
+const DEFAULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ebpf/traffic-bpf.o");
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    let named = env::var_os(VARIABLE).map(PathBuf::from);
+    let object = named.clone().unwrap_or_else(|| DEFAULT.into());
+    println!("cargo::rerun-if-changed={}", object.display());
+
+    let bytes = match fs::read(&object) {
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            println!(
+                "cargo::warning=built without eBPF programs: `cargo xtask build` makes them first"
+            );
+            Vec::new()
+        }
+        read => read.map_err(|error| io::Error::other(format!("{}: {error}", object.display())))?,
+    };
+    let out_dir = env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR");
+    fs::write(PathBuf::from(out_dir).join("traffic-bpf.o"), bytes)
 }

@@ -1,0 +1,110 @@
+//! What a test cannot run without.
+
+use std::{env, fs, path::PathBuf};
+
+use crate::program;
+
+/// Capabilities of [`Need::Root`] with their numbers in `linux/capability.h`.
+const CAPABILITIES: [(&str, u32); 5] = [
+    ("CAP_BPF", 39),
+    ("CAP_NET_ADMIN", 12),
+    ("CAP_NET_RAW", 13),
+    ("CAP_PERFMON", 38),
+    // `ip netns` mounts.
+    ("CAP_SYS_ADMIN", 21),
+];
+
+/// Administrators' programs lie here, outside the `PATH` of others.
+const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Something that a machine may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The capabilities to load programs, attach them, and make network namespaces.
+    Root,
+    /// The program `traffic`, as `TRAFFIC_BIN` names it.
+    Program,
+    /// The eBPF object, as `TRAFFIC_EBPF_OBJ` names it.
+    Object,
+    /// A program with this name.
+    Tool(&'static str),
+    /// Captures from elsewhere, as `TRAFFIC_CORPUS` names their directory.
+    Corpus,
+    /// Minutes of time: `cargo xtask test --long`.
+    Long,
+}
+
+impl Need {
+    /// The name of what is missing; `None` when it is there.
+    pub(crate) fn missing(self) -> Option<String> {
+        match self {
+            Self::Root => missing_capability(),
+            Self::Program => unset(program::BINARY),
+            Self::Object => unset(program::OBJECT),
+            Self::Tool(name) => (!is_installed(name)).then(|| name.to_owned()),
+            Self::Corpus => unset(CORPUS),
+            Self::Long => env::var_os("TRAFFIC_LONG")
+                .is_none()
+                .then(|| "--long".to_owned()),
+        }
+    }
+}
+
+const CORPUS: &str = "TRAFFIC_CORPUS";
+
+/// The directory of captures from elsewhere, for tests with [`Need::Corpus`].
+///
+/// # Panics
+/// Without that need.
+#[must_use]
+pub fn corpus() -> PathBuf {
+    env::var_os(CORPUS)
+        .expect("the test declares Need::Corpus")
+        .into()
+}
+
+fn unset(variable: &str) -> Option<String> {
+    env::var_os(variable).is_none().then(|| variable.to_owned())
+}
+
+fn missing_capability() -> Option<String> {
+    let effective = effective_capabilities();
+    CAPABILITIES
+        .iter()
+        .find(|(_, bit)| effective >> bit & 1 == 0)
+        .map(|(name, _)| (*name).to_owned())
+}
+
+/// `CapEff` of this process: proc(5).
+fn effective_capabilities() -> u64 {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status
+                .lines()
+                .find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .unwrap_or(0)
+}
+
+fn is_installed(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(SYSTEM_DIRECTORIES.map(PathBuf::from))
+        .any(|directory| directory.join(name).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_is_named() {
+        assert_eq!(Need::Tool("sh").missing(), None);
+        assert_eq!(
+            Need::Tool("no-such-tool").missing().as_deref(),
+            Some("no-such-tool")
+        );
+    }
+}

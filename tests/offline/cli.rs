@@ -1,0 +1,159 @@
+//! The command line of the real program: help, usage errors, exit codes.
+
+use std::{
+    fs,
+    process::{ExitCode, Output},
+};
+
+use anyhow::{Result, ensure};
+use traffic_tests::{Need, Test, program::traffic};
+
+const SUBCOMMANDS: [&str; 3] = ["capture", "read", "interfaces"];
+
+fn main() -> ExitCode {
+    traffic_tests::main(&[
+        Test::new(
+            "help_names_every_subcommand",
+            &[Need::Program],
+            help_names_every_subcommand,
+        ),
+        Test::new("version_is_printed", &[Need::Program], version_is_printed),
+        Test::new(
+            "usage_errors_exit_with_2",
+            &[Need::Program],
+            usage_errors_exit_with_2,
+        ),
+        Test::new(
+            "no_arguments_without_a_terminal_is_a_usage_error",
+            &[Need::Program],
+            no_arguments_without_a_terminal_is_a_usage_error,
+        ),
+        Test::new(
+            "a_missing_file_is_one_line_and_exits_with_1",
+            &[Need::Program],
+            a_missing_file_is_one_line_and_exits_with_1,
+        ),
+        Test::new(
+            "a_file_that_is_no_capture_is_one_line_and_exits_with_1",
+            &[Need::Program],
+            a_file_that_is_no_capture_is_one_line_and_exits_with_1,
+        ),
+        Test::new(
+            "interfaces_lists_loopback",
+            &[Need::Program],
+            interfaces_lists_loopback,
+        ),
+    ])
+}
+
+fn help_names_every_subcommand() -> Result<()> {
+    let output = traffic(&["--help"])?;
+    expect_code(&output, 0)?;
+    let help = stdout(&output);
+    for name in SUBCOMMANDS {
+        ensure!(help.contains(name), "{name} is not in:\n{help}");
+        let output = traffic(&[name, "--help"])?;
+        expect_code(&output, 0)?;
+        ensure!(stdout(&output).contains(&format!("Usage: traffic {name}")));
+    }
+    Ok(())
+}
+
+fn version_is_printed() -> Result<()> {
+    let output = traffic(&["--version"])?;
+    expect_code(&output, 0)?;
+    ensure!(stdout(&output).trim() == format!("traffic {}", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+fn usage_errors_exit_with_2() -> Result<()> {
+    let wrong: [&[&str]; 10] = [
+        &["no-such-subcommand"],
+        &["capture", "--no-such-flag"],
+        &["capture", "--hook", "socket"],
+        &["capture", "--direction", "sideways"],
+        &["capture", "--protocol", "ipx"],
+        &["capture", "--duration", "soon"],
+        &["capture", "--count", "0"],
+        &["capture", "--sample", "0"],
+        &["capture", "--buffer-size", "8G"],
+        &["read"],
+    ];
+    for args in wrong {
+        let output = traffic(args)?;
+        expect_code(&output, 2)?;
+        ensure!(output.stdout.is_empty(), "{args:?} wrote to stdout");
+        ensure!(
+            stderr(&output).starts_with("error: "),
+            "{args:?} said: {}",
+            stderr(&output)
+        );
+    }
+    Ok(())
+}
+
+fn no_arguments_without_a_terminal_is_a_usage_error() -> Result<()> {
+    let output = traffic::<&str>(&[])?;
+    expect_code(&output, 2)?;
+    ensure!(stderr(&output).contains("Usage: traffic"));
+    Ok(())
+}
+
+fn a_missing_file_is_one_line_and_exits_with_1() -> Result<()> {
+    expect_one_line_about(
+        &traffic(&["read", "no-such-file.pcap"])?,
+        "no-such-file.pcap",
+    )
+}
+
+fn a_file_that_is_no_capture_is_one_line_and_exits_with_1() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("letter.pcap");
+    fs::write(&file, "Dear reader, these are no packets.")?;
+    expect_one_line_about(
+        &traffic(&["read".as_ref(), file.as_os_str()])?,
+        "letter.pcap",
+    )
+}
+
+fn interfaces_lists_loopback() -> Result<()> {
+    let output = traffic(&["interfaces"])?;
+    expect_code(&output, 0)?;
+    ensure!(
+        stdout(&output)
+            .lines()
+            .any(|line| line.split_whitespace().any(|word| word == "lo")),
+        "no lo in:\n{}",
+        stdout(&output)
+    );
+    Ok(())
+}
+
+fn expect_one_line_about(output: &Output, name: &str) -> Result<()> {
+    expect_code(output, 1)?;
+    let text = stderr(output);
+    ensure!(
+        text.starts_with("error: ") && text.contains(name) && text.lines().count() == 1,
+        "not one line about {name}: {text}"
+    );
+    Ok(())
+}
+
+fn expect_code(output: &Output, code: i32) -> Result<()> {
+    ensure!(
+        output.status.code() == Some(code),
+        "expected exit code {code}: {}\n{}{}",
+        output.status,
+        stdout(output),
+        stderr(output)
+    );
+    Ok(())
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

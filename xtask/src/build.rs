@@ -1,0 +1,122 @@
+//! Builds the eBPF object, then the program that carries it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{process, setup::Setup, toolchain::TARGET};
+
+/// The variable through which builds and tests find the object.
+const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
+
+/// Builds the eBPF object and the program `traffic`
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    /// Optimize the program; the eBPF object always is.
+    #[arg(long)]
+    release: bool,
+}
+
+/// How the program is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+/// What warnings do to the build of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    Shown,
+    Denied,
+}
+
+/// What a build leaves.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The eBPF object.
+    pub(crate) object: PathBuf,
+    /// The program `traffic`.
+    pub(crate) program: PathBuf,
+}
+
+impl Build {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let profile = if self.release {
+            Profile::Release
+        } else {
+            Profile::Debug
+        };
+        println!("{}", all(profile)?.program.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Builds the object and the program.
+pub(crate) fn all(profile: Profile) -> Result<Built> {
+    let object = object(Warnings::Shown)?;
+    let mut cargo = cargo(&object);
+    cargo
+        .args(["build", "--package", "traffic-user", "--bin", "traffic"])
+        .arg("--target-dir")
+        .arg(process::target());
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    process::run(&mut cargo)?;
+    let program = program(profile);
+    Ok(Built { object, program })
+}
+
+/// Where the program lies once it was built.
+pub(crate) fn program(profile: Profile) -> PathBuf {
+    process::target().join(match profile {
+        Profile::Debug => "debug/traffic",
+        Profile::Release => "release/traffic",
+    })
+}
+
+/// Cargo for the host, with `object` to embed and to test. Every call names it the same way: a
+/// change of the variable makes the program be compiled again.
+pub(crate) fn cargo(object: &Path) -> Command {
+    let mut cargo = process::cargo();
+    cargo.env(OBJECT_VARIABLE, object);
+    cargo
+}
+
+/// Builds the object, unless `TRAFFIC_EBPF_OBJ` names one that was built elsewhere.
+pub(crate) fn object(warnings: Warnings) -> Result<PathBuf> {
+    if let Some(given) = env::var_os(OBJECT_VARIABLE) {
+        return std::path::absolute(&given).with_context(|| format!("find {}", given.display()));
+    }
+    let toolchain = Setup::default().toolchain().context("set up eBPF")?;
+    let mut cargo = toolchain.context("find an eBPF toolchain")?.cargo();
+    let directory = process::target().join("ebpf");
+    cargo
+        .args(["build", "--release", "-Zbuild-std=core", "--target", TARGET])
+        .args(["--package", "traffic-ebpf", "--bin", "traffic-bpf"])
+        .arg("--target-dir")
+        .arg(&directory);
+    if warnings == Warnings::Denied {
+        cargo.args(["-Zwarnings", "--config", "build.warnings=\"deny\""]);
+    }
+    process::run(&mut cargo)?;
+    let object = directory.join("traffic-bpf.o");
+    let built = directory.join(TARGET).join("release/traffic-bpf");
+    copy_if_changed(&built, &object)?;
+    Ok(object)
+}
+
+/// Copies only what differs, because a newer file would make the program be compiled again.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("write {}", to.display()))
+}
