@@ -4,6 +4,7 @@
 //! [`record::PacketRecord`]s; pure stages fold them; [`report`] shows the result.
 
 pub mod analysis;
+pub mod capture_file;
 pub mod cli;
 pub mod counts;
 pub mod dns;

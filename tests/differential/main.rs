@@ -1,0 +1,187 @@
+//! Compares what the file reader says about every packet with what tshark says.
+
+mod answer;
+mod tshark;
+mod tshark_rules;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+use traffic_tests::{Need, Test, corpus};
+use traffic_user::capture_file::{self, ReadError};
+
+use crate::{
+    answer::{Answer, Frame},
+    tshark::Tshark,
+    tshark_rules::RULES,
+};
+
+fn main() -> ExitCode {
+    traffic_tests::main(&[Test::new(
+        "every_packet_of_the_corpus_agrees_with_tshark",
+        &[Need::Corpus, Need::Tool("tshark")],
+        corpus_agrees_with_tshark,
+    )])
+}
+
+fn corpus_agrees_with_tshark() -> Result<()> {
+    let mut files = Vec::new();
+    collect_files(&corpus(), &mut files)?;
+    files.sort();
+    let report = compare(&files)?;
+    report.print();
+    ensure!(report.packets > 0, "no packet was compared");
+    let differ = report.disagreements.len();
+    ensure!(differ == 0, "{differ} packets differ");
+    Ok(())
+}
+
+fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_files(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Outcome of a comparison of many files.
+#[derive(Default)]
+struct Report {
+    files: usize,
+    packets: usize,
+    /// Files that were not compared, with the reason.
+    left_out: Vec<String>,
+    disagreements: Vec<String>,
+    /// Packets that each rule excused.
+    excused: BTreeMap<&'static str, usize>,
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.packets += other.packets;
+        self.left_out.extend(other.left_out);
+        self.disagreements.extend(other.disagreements);
+        for (rule, packets) in other.excused {
+            *self.excused.entry(rule).or_default() += packets;
+        }
+    }
+
+    fn print(&self) {
+        println!("compared {} packets of {} files", self.packets, self.files);
+        for file in &self.left_out {
+            println!("left out: {file}");
+        }
+        for (rule, packets) in &self.excused {
+            println!("rule {rule}: {packets} packets");
+        }
+        for line in &self.disagreements {
+            println!("{line}");
+        }
+    }
+}
+
+/// Compares `files` on all CPUs.
+fn compare(files: &[PathBuf]) -> Result<Report> {
+    let tshark = Tshark::new()?;
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(Report::default());
+    let work = || -> Result<()> {
+        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let one = compare_file(&tshark, path).with_context(|| path.display().to_string())?;
+            report.lock().expect("no thread panicked").add(one);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("work does not panic"))
+    })?;
+    Ok(report.into_inner().expect("no thread panicked"))
+}
+
+fn compare_file(tshark: &Tshark, path: &Path) -> Result<Report> {
+    let mut report = Report::default();
+    let (frames, fault) = read(path);
+    let answers = tshark.answers(path)?;
+    if let Some(ReadError::UnsupportedLinkType(link_type)) = fault {
+        report.left_out.push(format!("{} (link type {link_type})", path.display()));
+        return Ok(report);
+    }
+    if frames.is_empty() && answers.is_empty() {
+        let reason = fault.map_or("no packets".to_owned(), |fault| fault.to_string());
+        report.left_out.push(format!("{} ({reason})", path.display()));
+        return Ok(report);
+    }
+    if frames.len() != answers.len() {
+        report.disagreements.push(format!(
+            "{}: {} packets, tshark {} ({fault:?})",
+            path.display(),
+            frames.len(),
+            answers.len()
+        ));
+    }
+    report.files = 1;
+    report.packets = frames.len();
+    for (index, (frame, theirs)) in frames.iter().zip(&answers).enumerate() {
+        compare_packet(&mut report, path, index + 1, frame, theirs);
+    }
+    Ok(report)
+}
+
+fn read(path: &Path) -> (Vec<Frame>, Option<ReadError>) {
+    let mut frames = Vec::new();
+    let result = capture_file::read(path, |record, frame| {
+        frames.push(Frame {
+            link_type: frame.link_type,
+            timestamp_ns: frame.timestamp_ns,
+            wire_len: frame.wire_len,
+            data: frame.data.to_vec(),
+            headers: *record.headers(),
+        });
+        ControlFlow::Continue(())
+    });
+    match result {
+        Ok(summary) => (frames, summary.fault),
+        Err(error) => (frames, Some(error)),
+    }
+}
+
+fn compare_packet(report: &mut Report, path: &Path, number: usize, frame: &Frame, theirs: &Answer) {
+    let ours = frame.answer();
+    let mut differences = ours.differences(theirs);
+    for rule in RULES {
+        let before = differences.len();
+        if differences.iter().any(|field| rule.fields.contains(field))
+            && (rule.applies)(frame, &ours, theirs)
+        {
+            differences.retain(|field| !rule.fields.contains(field));
+        }
+        if differences.len() < before {
+            *report.excused.entry(rule.name).or_default() += 1;
+        }
+    }
+    if !differences.is_empty() {
+        report.disagreements.push(format!(
+            "{} frame {number} differs in {differences:?} (status {:?})\n  ours   {ours}\n  tshark {theirs}",
+            path.display(),
+            frame.headers.error(),
+        ));
+    }
+}

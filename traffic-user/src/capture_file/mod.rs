@@ -1,0 +1,12 @@
+//! Capture files, pcap and pcapng: reading them into packet records, and writing frames.
+//!
+//! This is the one place that knows the `pcap-file` crate.
+
+mod blocks;
+mod classic;
+mod link;
+mod read;
+
+pub use link::LinkType;
+pub use read::{FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, BlockFault, ReadSummary};
+pub use read::{read, read_from};
