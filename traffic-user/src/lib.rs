@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod capture_file;
 pub mod cli;
+pub mod command;
 pub mod counts;
 pub mod dns;
 pub mod history;

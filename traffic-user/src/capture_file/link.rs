@@ -58,6 +58,13 @@ impl LinkType {
     /// Frames begin with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
 
+    /// What `data`, a frame of this type, begins with; `None` where the link header does not fit,
+    /// and for types that are not supported.
+    #[must_use]
+    pub fn link(self, data: &[u8]) -> Option<Link> {
+        locate(self.layout()?, data).map(|located| located.link)
+    }
+
     pub(super) fn layout(self) -> Option<Layout> {
         self.row().map(|&(_, _, layout)| layout)
     }
@@ -93,7 +100,7 @@ struct Located {
 #[inline]
 pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
     if layout == Layout::Ethernet {
-        return parse(data, Link::Ethernet(None));
+        return parse(data, Link::Ethernet(None)).headers;
     }
     let Some(located) = locate(layout, data) else {
         return Headers {
@@ -101,7 +108,7 @@ pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
             ..Headers::EMPTY
         };
     };
-    let mut headers = parse(data, located.link);
+    let mut headers = parse(data, located.link).headers;
     if located.egress {
         headers.flags |= FLAG_EGRESS;
     }
@@ -173,7 +180,11 @@ fn family_ether_type(family: u32) -> u16 {
 /// protocol field in one byte or two. What has no `EtherType` of its own is filed under PPP's.
 fn ppp(data: &[u8]) -> Option<Link> {
     const ETHER_TYPE_PPP: u16 = 0x880b;
-    let start = if data.starts_with(&[0xff, 0x03]) { 2 } else { 0 };
+    let start = if data.starts_with(&[0xff, 0x03]) {
+        2
+    } else {
+        0
+    };
     let first = *data.get(start)?;
     let (protocol, offset) = if first & 1 == 1 {
         (u16::from(first), start + 1)
@@ -197,7 +208,10 @@ fn linux_cooked(data: &[u8]) -> Option<Located> {
     let [_, kind, d0, d1, l0, l1, address @ .., p0, p1] = *header;
     let protocol = u16::from_be_bytes([p0, p1]);
     Some(Located {
-        link: network(cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol), 16),
+        link: network(
+            cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol),
+            16,
+        ),
         src_mac: cooked_mac(u16::from_be_bytes([l0, l1]), address),
         egress: kind == PACKET_OUTGOING,
     })
@@ -210,7 +224,10 @@ fn linux_cooked_2(data: &[u8]) -> Option<Located> {
     let [p0, p1, _, _, _, _, _, _, d0, d1, kind, len, address @ ..] = *header;
     let protocol = u16::from_be_bytes([p0, p1]);
     Some(Located {
-        link: network(cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol), 20),
+        link: network(
+            cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol),
+            20,
+        ),
         src_mac: cooked_mac(u16::from(len), address),
         egress: kind == PACKET_OUTGOING,
     })

@@ -8,5 +8,7 @@ mod link;
 mod read;
 
 pub use link::LinkType;
-pub use read::{FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, BlockFault, ReadSummary};
+pub use read::{
+    BlockFault, FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, ReadSummary,
+};
 pub use read::{read, read_from};
