@@ -14,5 +14,6 @@ pub mod kernel;
 pub mod ledger;
 pub mod record;
 pub mod report;
+pub mod snapshot;
 pub mod stages;
 pub mod timeline;

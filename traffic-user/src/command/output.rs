@@ -8,30 +8,19 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use thiserror::Error;
 
+use super::UsageError;
 use crate::{
     cli::OutputArgs,
     report::{
         Report,
-        chart::{self, ChartError, ChartFormat},
+        chart::{self, ChartFormat},
         html, json, text,
     },
 };
 
 /// The page that `--open` writes when no other was asked for.
 pub const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
-
-/// Outputs that cannot be had, whatever is captured.
-#[derive(Debug, Error)]
-pub enum OutputError {
-    /// A picture's name does not say its format.
-    #[error(transparent)]
-    Picture(#[from] ChartError),
-    /// More than one output is `-`.
-    #[error("only one output can be written to stdout")]
-    Stdout,
-}
 
 /// Where a report goes.
 #[derive(Clone, Debug)]
@@ -48,16 +37,18 @@ impl Outputs {
     /// What `args` ask for, beside a capture file that is being written.
     ///
     /// # Errors
-    /// [`OutputError`], before anything is captured or read.
-    pub fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self, OutputError> {
+    /// When a picture's name does not say its format, or two outputs want stdout; known before
+    /// anything is captured or read.
+    pub fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self, UsageError> {
         for plot in &args.plot {
-            ChartFormat::from_path(plot)?;
+            ChartFormat::from_path(plot).map_err(|error| UsageError(error.to_string()))?;
         }
         let json = args.json.iter().map(PathBuf::as_path);
         let on_stdout = json.chain(capture_file).filter(|path| is_stdout(path));
         let on_stdout = on_stdout.count();
         if on_stdout > 1 {
-            return Err(OutputError::Stdout);
+            let message = "only one output can be written to stdout";
+            return Err(UsageError(message.to_owned()));
         }
         let mut pages = args.html.clone();
         if args.open && pages.is_empty() {
@@ -168,17 +159,14 @@ mod tests {
                 .stdout_has_data()
         );
         assert!(outputs(&[], Some("-")).unwrap().stdout_has_data());
-        assert!(matches!(
-            outputs(&both, Some("-")),
-            Err(OutputError::Stdout)
-        ));
+        assert!(outputs(&both, Some("-")).is_err());
     }
 
     #[test]
     fn pictures_have_a_known_format() {
         assert!(outputs(&["--plot", "a.svg", "--plot", "b.PNG"], None).is_ok());
-        let refused = outputs(&["--plot", "a.gif"], None);
-        assert!(matches!(refused, Err(OutputError::Picture(_))));
+        let refused = outputs(&["--plot", "a.gif"], None).unwrap_err();
+        assert!(refused.to_string().contains("a.gif"), "{refused}");
     }
 
     #[test]
@@ -192,7 +180,7 @@ mod tests {
         assert!(outputs(&[], None).unwrap().pages.is_empty());
     }
 
-    fn outputs(args: &[&str], capture_file: Option<&str>) -> Result<Outputs, OutputError> {
+    fn outputs(args: &[&str], capture_file: Option<&str>) -> Result<Outputs, UsageError> {
         let args = ["traffic", "read", "a.pcap"].iter().chain(args);
         let Some(Subcommand::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
             panic!("not read");

@@ -23,4 +23,3 @@ pub use load::{LoadError, Settings};
 pub use promiscuous::Promiscuous;
 pub use ring::Sink;
 pub use session::{Attached, HookChoice, Session, SessionError};
-pub use snapshot::Snapshot;

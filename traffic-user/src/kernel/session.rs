@@ -23,8 +23,9 @@ use super::{
     load::{self, LoadError, Pod, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot::{self, Snapshot},
+    snapshot,
 };
+use crate::snapshot::Snapshot;
 
 /// Which hook takes arriving frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

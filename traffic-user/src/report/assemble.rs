@@ -14,8 +14,8 @@ use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, Table, Tables},
     counts::Counts,
     dns::{DnsTable, Question},
-    kernel::Snapshot,
     ledger::{Account, Frames, Summaries},
+    snapshot::Snapshot,
     stages::Stages,
     timeline::Bars,
 };
@@ -56,7 +56,7 @@ pub struct Interface {
 #[derive(Clone, Debug)]
 pub enum RunTotals {
     /// A live capture: the kernel counted.
-    Kernel(Box<Capture>),
+    Kernel(Box<Live>),
     /// Files: [`Stages::for_files`] counted what matched, the reader what it read.
     Files {
         /// Frames in the files.
@@ -66,17 +66,17 @@ pub enum RunTotals {
     },
 }
 
-/// A capture that has ended, and what became of its frames.
+/// What the kernel counted between gate open and gate close, and what became of the frames.
 #[derive(Clone, Debug)]
-pub struct Capture {
+pub struct Live {
     /// Gate open, in nanoseconds since the Unix epoch.
     pub started_ns: u64,
     /// From gate open to gate close.
     pub duration_ns: u64,
-    /// What the kernel counted in between.
+    /// The counters.
     pub snapshot: Snapshot,
-    /// Whether every hook knows packets on the wire: TC does, XDP does not.
-    pub wire: bool,
+    /// Packets and bytes on the wire; `None` where a hook cannot know.
+    pub wire: Option<Count>,
     /// Whether summaries travelled up: not with `--counters-only`.
     pub summaries: bool,
     /// What the writer of the capture file counted, if there is one.
@@ -105,7 +105,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
     let evicted = history.evicted();
     let totals = totals.unwrap_or_default();
     let (measured, account) = match &run.totals {
-        RunTotals::Kernel(capture) => live(capture, run.bins, tables.records, evicted),
+        RunTotals::Kernel(live) => measure(live, run.bins, tables.records, evicted),
         RunTotals::Files { seen, filtered_out } => {
             let measured = Measured {
                 started_ns: tables.times_ns.map(|(first, _)| first),
@@ -164,42 +164,41 @@ struct Measured {
     wire: Option<Count>,
 }
 
-fn live(capture: &Capture, bins: u32, delivered: u64, evicted: u64) -> (Measured, Account) {
-    let snapshot = &capture.snapshot;
-    let counts = Counts::from_kernel(&snapshot.counters, &snapshot.numbered);
+fn measure(live: &Live, bins: u32, delivered: u64, evicted: u64) -> (Measured, Account) {
+    let snapshot = &live.snapshot;
+    let counts = Counts::from_kernel(&snapshot.places, &snapshot.numbered);
+    let bars = Bars::from_slots(
+        &snapshot.shape,
+        snapshot.slots.iter().copied(),
+        &snapshot.slot_numbered,
+        live.duration_ns,
+        bins,
+    );
+    let tally = |tally| snapshot.tally(tally);
     let account = Account {
-        seen: snapshot.tally(Tally::Seen),
-        filtered_out: snapshot.tally(Tally::FilteredOut),
-        matched: snapshot.tally(Tally::Matched),
+        seen: tally(Tally::Seen),
+        filtered_out: tally(Tally::FilteredOut),
+        matched: tally(Tally::Matched),
         unparsed: counts.of(|protocol| protocol == Protocol::Unparsed),
-        summaries: capture.summaries.then(|| Summaries {
+        summaries: live.summaries.then(|| Summaries {
             delivered,
             lost: snapshot.summaries_lost(),
         }),
-        frames: capture.written.map(|written| Frames {
-            sampled_out: snapshot.tally(Tally::FramesSampledOut),
+        frames: live.written.map(|written| Frames {
+            sampled_out: tally(Tally::FramesSampledOut),
             written: written.frames,
-            ring_full: snapshot.tally(Tally::FramesLost),
+            ring_full: tally(Tally::FramesLost),
             write_failed: written.failed,
         }),
-        excerpts_lost: snapshot.tally(Tally::ExcerptsLost),
+        excerpts_lost: tally(Tally::ExcerptsLost),
         history_evicted: evicted,
     };
     let measured = Measured {
-        started_ns: Some(capture.started_ns),
-        duration_ns: capture.duration_ns,
+        started_ns: Some(live.started_ns),
+        duration_ns: live.duration_ns,
         counts,
-        bars: Bars::from_slots(
-            &snapshot.shape,
-            snapshot.slots.iter().copied(),
-            &snapshot.slot_numbered,
-            capture.duration_ns,
-            bins,
-        ),
-        wire: capture.wire.then(|| Count {
-            packets: snapshot.tally(Tally::WirePackets),
-            bytes: snapshot.tally(Tally::WireBytes),
-        }),
+        bars,
+        wire: live.wire,
     };
     (measured, account)
 }
@@ -483,16 +482,14 @@ pub(super) mod tests {
 
     #[test]
     fn counters_alone_have_no_tables() {
-        let mut capture = capture();
-        capture.summaries = false;
-        capture.wire = false;
+        let mut live = live();
+        live.summaries = false;
         let report = report(
             Stages::for_capture(0),
-            run(RunTotals::Kernel(Box::new(capture))),
+            run(RunTotals::Kernel(Box::new(live))),
         );
         assert!(report.ledger.balanced);
         assert_eq!(report.ledger.summaries_delivered, None);
-        assert_eq!(report.totals.wire_packets, None);
         assert_eq!((report.first_packet, report.sizes.is_none()), (None, true));
         assert_eq!(report.timeline.bins, [2, 0, 0, 2]);
         assert!(report.tables_note.unwrap().contains("only counters"));
@@ -556,7 +553,7 @@ pub(super) mod tests {
         let records = [500_000_001, 100_000_000, 300_000_000]
             .map(|offset_ns| record(&packet, STARTED_NS + offset_ns));
         stages.packets(&records[..delivered]);
-        report(stages, run(RunTotals::Kernel(Box::new(capture()))))
+        report(stages, run(RunTotals::Kernel(Box::new(live()))))
     }
 
     pub(in crate::report) fn files_report(times_ns: &[u64], seen: u64) -> Report {
@@ -611,13 +608,11 @@ pub(super) mod tests {
         }
     }
 
-    fn capture() -> Capture {
+    fn live() -> Live {
         let mut ingress = Counters::ZERO;
         ingress.tallies[Tally::Seen as usize] = 7;
         ingress.tallies[Tally::FilteredOut as usize] = 3;
         ingress.tallies[Tally::Matched as usize] = 4;
-        ingress.tallies[Tally::WirePackets as usize] = 5;
-        ingress.tallies[Tally::WireBytes as usize] = 360;
         ingress.protocols[version_index(4)][Protocol::DnsUdp as usize] = count(2, 200);
         ingress.protocols[0][Protocol::Unparsed as usize] = count(1, 10);
         ingress.errors[ParseError::TruncatedLink as usize - 1] = 1;
@@ -628,7 +623,7 @@ pub(super) mod tests {
             ip_version: 6,
         };
         let snapshot = Snapshot {
-            counters: vec![ingress, Counters::ZERO],
+            places: vec![ingress, Counters::ZERO],
             numbered: vec![(ospf(0), count(1, 90))],
             shape: Shape {
                 width_ns: 500_000_000,
@@ -641,11 +636,11 @@ pub(super) mod tests {
             ],
             slot_numbered: vec![(ospf(3), count(1, 90))],
         };
-        Capture {
+        Live {
             started_ns: STARTED_NS,
             duration_ns: 2_000_000_000,
             snapshot,
-            wire: true,
+            wire: Some(count(5, 360)),
             summaries: true,
             written: Some(Written {
                 frames: 3,
@@ -656,8 +651,9 @@ pub(super) mod tests {
 
     fn slot(protocol: Protocol, count: Count, lost: u64) -> SlotCounts {
         let mut counts = SlotCounts {
+            protocols: [Count::default(); Protocol::COUNT],
             lost,
-            ..SlotCounts::ZERO
+            reserved: 0,
         };
         counts.protocols[protocol as usize] = count;
         counts
