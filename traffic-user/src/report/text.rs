@@ -47,7 +47,9 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     write_tables(out, report)?;
     write_dns(out, report)?;
     write_sizes_and_rates(out, report)?;
-    write_timeline(out, &report.timeline)?;
+    if report.duration_s > 0.0 {
+        write_timeline(out, &report.timeline)?;
+    }
     write_notes(out, report)?;
     write_ledger(out, &report.ledger)
 }
