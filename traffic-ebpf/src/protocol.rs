@@ -211,6 +211,12 @@ pub enum Selector {
 pub struct Selection(pub u32);
 
 impl Selection {
+    /// Whether nothing is left out.
+    #[must_use]
+    pub const fn is_everything(self) -> bool {
+        self.0 == 0
+    }
+
     /// The set with `selector` added.
     #[must_use]
     pub const fn with(self, selector: Selector) -> Self {

@@ -39,6 +39,13 @@ impl PacketRecord {
         Self(summary)
     }
 
+    /// The same packet on the interface with this number.
+    #[must_use]
+    pub fn on_interface(mut self, number: u16) -> Self {
+        self.0.interface = number;
+        self
+    }
+
     /// Nanoseconds since the Unix epoch.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {
@@ -55,15 +62,6 @@ impl PacketRecord {
     #[must_use]
     pub fn interface(&self) -> u16 {
         self.0.interface
-    }
-
-    /// The same packet on another interface.
-    #[must_use]
-    pub fn on_interface(self, interface: u16) -> Self {
-        Self(Summary {
-            interface,
-            ..self.0
-        })
     }
 
     /// What the parser found.

@@ -58,15 +58,15 @@ impl LinkType {
     /// Frames begin with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
 
-    pub(super) fn layout(self) -> Option<Layout> {
-        self.row().map(|&(_, _, layout)| layout)
+    /// What `data`, a frame of this type, begins with; `None` where the link header does not fit,
+    /// and for types that are not supported.
+    #[must_use]
+    pub fn link(self, data: &[u8]) -> Option<Link> {
+        locate(self.layout()?, data).map(|located| located.link)
     }
 
-    /// Where the parser begins in a frame of this type; `None` for types that cannot be read, and
-    /// where the link header does not fit the frame.
-    #[must_use]
-    pub fn start(self, data: &[u8]) -> Option<Link> {
-        Some(locate(self.layout()?, data)?.link)
+    pub(super) fn layout(self) -> Option<Layout> {
+        self.row().map(|&(_, _, layout)| layout)
     }
 
     fn row(self) -> Option<&'static (u32, &'static str, Layout)> {

@@ -14,21 +14,16 @@ use tokio::{
 };
 use traffic_ebpf::{
     parse::Link,
-    protocol::{Selection, Selector},
     record::{FLAG_EGRESS, FrameHeader},
     tally::{Count, Tally},
 };
 
-use super::{
-    UsageError, interfaces,
-    output::{Outputs, is_stdout},
-    progress::Progress,
-};
+use super::{UsageError, interfaces, output::Outputs, progress::Progress, selection::selection};
 use crate::{
     capture_file::{
         CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, LinkType, WriteError,
     },
-    cli::{CaptureArgs, DEFAULT_SNAPLEN, DirectionArg, Hook, ProtocolArg},
+    cli::{CaptureArgs, DEFAULT_SNAPLEN, DirectionArg, Hook},
     kernel::{
         self, Attached, HookChoice, HookKind, Interface, Interfaces, LinkEvent, LinkEvents,
         Promiscuous, Session, Settings, Sink,
@@ -54,8 +49,7 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         return interfaces::run().await;
     }
     let signals = Signals::new()?;
-    let stdout_is_taken = args.write.as_deref().is_some_and(is_stdout);
-    let outputs = Outputs::prepare(&args.output, stdout_is_taken)?;
+    let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     let mut capture = Capture::start(&args, &selected)?;
     capture.announce(&args);
@@ -442,29 +436,9 @@ fn snaplen(args: &CaptureArgs) -> u32 {
     }
 }
 
-/// The set that `--protocol` names; empty for everything.
-pub(super) fn selection(protocols: &[ProtocolArg]) -> Selection {
-    if protocols.contains(&ProtocolArg::All) {
-        return Selection::default();
-    }
-    protocols
-        .iter()
-        .fold(Selection::default(), |set, protocol| match protocol {
-            ProtocolArg::Ip => set.with(Selector::Ip),
-            ProtocolArg::Ip6 => set.with(Selector::Ip6),
-            ProtocolArg::Tcp => set.with(Selector::Tcp),
-            ProtocolArg::Udp => set.with(Selector::Udp),
-            ProtocolArg::Arp => set.with(Selector::Arp),
-            ProtocolArg::Icmp => set.with(Selector::Icmp),
-            ProtocolArg::Icmp6 => set.with(Selector::Icmp6),
-            ProtocolArg::Dns => set.with(Selector::Dns),
-            ProtocolArg::All => set,
-        })
-}
-
 /// `--protocol` as the report shows it; empty for everything.
 fn filter_text(args: &CaptureArgs) -> String {
-    if selection(&args.protocols) == Selection::default() {
+    if selection(&args.protocols).is_everything() {
         return String::new();
     }
     let names: Vec<String> = args

@@ -6,6 +6,7 @@ mod interfaces;
 mod output;
 mod progress;
 mod read;
+mod selection;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 

@@ -1,113 +1,124 @@
-//! Writes the report to everything that was asked for.
+//! Writes a report everywhere it was asked for.
 
 use std::{
+    env,
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context, Result};
 
 use super::UsageError;
 use crate::{
     cli::OutputArgs,
-    report::{Report, chart, chart::ChartFormat, html, json, text},
+    report::{
+        Report,
+        chart::{self, ChartFormat},
+        html, json, text,
+    },
 };
 
-/// Size of charts in pixels.
-const CHART_SIZE: (u32, u32) = (800, 600);
-/// Page that `--open` shows when `--html` names none.
-const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
+/// The page that `--open` writes when no other was asked for.
+pub const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
 
-/// The outputs of a run, found writable before it began.
-pub(super) struct Outputs {
+/// Where a report goes.
+#[derive(Clone, Debug)]
+pub struct Outputs {
     plots: Vec<PathBuf>,
     pages: Vec<PathBuf>,
     json: Vec<PathBuf>,
     open: bool,
-    /// The analysis is printed: on stderr where stdout carries data.
-    analysis: Option<Stream>,
-}
-
-#[derive(Clone, Copy)]
-enum Stream {
-    Stdout,
-    Stderr,
+    text: bool,
+    stdout_has_data: bool,
 }
 
 impl Outputs {
-    /// Checks what was asked for. `stdout_is_taken` where a capture file goes to stdout.
+    /// What `args` ask for, beside a capture file that is being written.
     ///
     /// # Errors
-    /// [`UsageError`] for a chart of unknown kind or two outputs on stdout; otherwise when a file
-    /// cannot be written.
-    pub(super) fn prepare(args: &OutputArgs, stdout_is_taken: bool) -> Result<Self> {
-        for path in &args.plot {
-            ChartFormat::from_path(path).map_err(|error| UsageError(error.to_string()))?;
+    /// When a picture's name does not say its format, two outputs want stdout ([`UsageError`]), or a
+    /// file cannot be written; known before anything is captured or read.
+    pub fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self> {
+        for plot in &args.plot {
+            ChartFormat::from_path(plot).map_err(|error| UsageError(error.to_string()))?;
         }
-        let on_stdout = args.json.iter().filter(|path| is_stdout(path)).count();
-        if on_stdout + usize::from(stdout_is_taken) > 1 {
-            return Err(UsageError("only one output can go to stdout".to_owned()).into());
+        let json = args.json.iter().map(PathBuf::as_path);
+        let on_stdout = json.chain(capture_file).filter(|path| is_stdout(path));
+        let on_stdout = on_stdout.count();
+        if on_stdout > 1 {
+            let message = "only one output can be written to stdout";
+            return Err(UsageError(message.to_owned()).into());
         }
         let mut pages = args.html.clone();
         if args.open && pages.is_empty() {
-            pages.push(PathBuf::from(DEFAULT_PAGE));
+            pages.push(DEFAULT_PAGE.into());
         }
-        for path in args.plot.iter().chain(&pages).chain(&args.json) {
+        for path in args.json.iter().chain(&args.plot).chain(&pages) {
             check_writable(path)?;
         }
-        let stream = if stdout_is_taken || on_stdout != 0 {
-            Stream::Stderr
-        } else {
-            Stream::Stdout
-        };
         Ok(Self {
             plots: args.plot.clone(),
             pages,
             json: args.json.clone(),
             open: args.open,
-            analysis: (args.quiet < 2).then_some(stream),
+            text: args.quiet < 2,
+            stdout_has_data: on_stdout > 0,
         })
     }
 
-    /// Writes them all, the files first: a closed pipe on stdout must not cost a file.
-    pub(super) fn write(&self, report: &Report) -> Result<()> {
-        let mut first_error = None;
-        let mut note = |result: Result<()>| {
-            if let Err(error) = result {
-                first_error.get_or_insert(error);
-            }
-        };
+    /// Whether stdout carries data, so that everything else belongs on stderr.
+    #[must_use]
+    pub fn stdout_has_data(&self) -> bool {
+        self.stdout_has_data
+    }
+
+    /// Writes `report` everywhere. One output that fails does not keep the others from being
+    /// written.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn write(&self, report: &Report) -> Result<()> {
+        let mut results = Vec::new();
         for path in &self.plots {
-            note(chart::write_histogram(report, path, CHART_SIZE).map_err(Into::into));
+            let written = chart::write_histogram(report, path, chart::DEFAULT_SIZE);
+            results.push(written.map_err(Into::into));
         }
         for path in &self.pages {
-            note(write_file(path, &html::render(report)));
+            let page = html::render(report);
+            let written = fs::write(path, page);
+            results.push(written.with_context(|| format!("write {}", path.display())));
         }
         for path in &self.json {
-            let text = json::to_string(report) + "\n";
-            note(if is_stdout(path) {
-                print(Stream::Stdout, &text)
-            } else {
-                write_file(path, &text)
-            });
+            results.push(write_json(report, path));
         }
-        if let Some(stream) = self.analysis {
-            note(print(stream, &text::render(report)));
+        // The terminal last: a reader that went away must not cost a file.
+        results.push(self.print(report));
+        if self.open {
+            results.push(open(&self.pages[0]));
         }
-        if self.open
-            && let Some(page) = self.pages.first()
-        {
-            open_page(page);
+        results.into_iter().collect()
+    }
+
+    fn print(&self, report: &Report) -> Result<()> {
+        if !self.text {
+            return Ok(());
         }
-        first_error.map_or(Ok(()), Err)
+        let text = text::render(report);
+        if self.stdout_has_data {
+            io::stderr().write_all(text.as_bytes())
+        } else {
+            io::stdout().write_all(text.as_bytes())
+        }
+        .context("print the analysis")
     }
 }
 
 /// Whether a path stands for stdout.
-pub(super) fn is_stdout(path: &Path) -> bool {
-    path.as_os_str() == "-"
+#[must_use]
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Opens a file for writing without changing it, so that a wrong path is known before the run.
@@ -123,34 +134,76 @@ fn check_writable(path: &Path) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))
 }
 
-fn write_file(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
-fn print(stream: Stream, text: &str) -> Result<()> {
-    match stream {
-        Stream::Stdout => std::io::stdout().lock().write_all(text.as_bytes()),
-        Stream::Stderr => std::io::stderr().lock().write_all(text.as_bytes()),
+fn write_json(report: &Report, path: &Path) -> Result<()> {
+    let json = json::to_string(report);
+    if is_stdout(path) {
+        return io::stdout()
+            .write_all(json.as_bytes())
+            .context("write JSON to stdout");
     }
-    .context("print the report")
+    fs::write(path, json).with_context(|| format!("write {}", path.display()))
 }
 
 /// Shows a page in the browser, where there is a display.
-fn open_page(page: &Path) {
-    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some());
-    if !has_display {
-        log::info!("no display: open {} yourself", page.display());
-        return;
+fn open(page: &Path) -> Result<()> {
+    let display = ["DISPLAY", "WAYLAND_DISPLAY"];
+    if display.iter().all(|name| env::var_os(name).is_none()) {
+        log::warn!("no display to open {} on", page.display());
+        return Ok(());
     }
-    let opener = Command::new("xdg-open")
+    Command::new("xdg-open")
         .arg(page)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn();
-    if let Err(error) = opener {
-        log::warn!("open {} with xdg-open: {error}", page.display());
+        .spawn()
+        .map(drop)
+        .with_context(|| format!("open {} with xdg-open", page.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command as Subcommand};
+
+    #[test]
+    fn stdout_carries_one_output() {
+        let both = ["--json", "-"];
+        assert!(outputs(&both, None).unwrap().stdout_has_data());
+        assert!(
+            !outputs(&["--json", "a.json"], None)
+                .unwrap()
+                .stdout_has_data()
+        );
+        assert!(outputs(&[], Some("-")).unwrap().stdout_has_data());
+        assert!(outputs(&both, Some("-")).is_err());
+    }
+
+    #[test]
+    fn pictures_have_a_known_format() {
+        assert!(outputs(&["--plot", "a.svg", "--plot", "b.PNG"], None).is_ok());
+        let refused = outputs(&["--plot", "a.gif"], None).unwrap_err();
+        assert!(refused.to_string().contains("a.gif"), "{refused}");
+    }
+
+    #[test]
+    fn open_writes_a_page() {
+        assert_eq!(
+            outputs(&["--open"], None).unwrap().pages,
+            [Path::new(DEFAULT_PAGE)]
+        );
+        let named = outputs(&["--open", "--html", "a.html"], None).unwrap();
+        assert_eq!(named.pages, [Path::new("a.html")]);
+        assert!(outputs(&[], None).unwrap().pages.is_empty());
+    }
+
+    fn outputs(args: &[&str], capture_file: Option<&str>) -> Result<Outputs> {
+        let args = ["traffic", "read", "a.pcap"].iter().chain(args);
+        let Some(Subcommand::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("not read");
+        };
+        Outputs::new(&args.output, capture_file.map(Path::new))
     }
 }

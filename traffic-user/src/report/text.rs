@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use super::{AddressRow, Ledger, Report, Source, Timeline};
+use super::{
+    AddressRow, Ledger, Report, Source, Timeline,
+    number::{bits_per_second, per_second, percent, printable, seconds},
+    verdict,
+};
 
 /// Columns of a label, of packets and of bytes: together 80.
 const LABEL: usize = 46;
@@ -43,40 +47,21 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     write_tables(out, report)?;
     write_dns(out, report)?;
     write_sizes_and_rates(out, report)?;
-    write_timeline(out, &report.timeline)?;
+    if report.duration_s > 0.0 {
+        write_timeline(out, &report.timeline)?;
+    }
     write_notes(out, report)?;
     write_ledger(out, &report.ledger)
 }
 
-/// How much there was, and before it, if so, what is missing.
+/// The verdict on completeness, then how much there was.
 fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
-    let amount = format!(
-        "{} packets, {} bytes in {:.3} s",
-        report.totals.packets, report.totals.bytes, report.duration_s
-    );
-    let losses = losses(&report.ledger);
-    if !losses.is_empty() {
-        write_wrapped(out, &format!("INCOMPLETE: {}", losses.join(", ")))?;
+    for sentence in verdict::of(report).sentences {
+        write_wrapped(out, &sentence)?;
     }
-    if !report.ledger.balanced {
-        writeln!(out, "INCONSISTENT: the ledger does not balance")?;
-    } else if losses.is_empty() {
-        return writeln!(out, "{amount}; nothing lost");
-    }
-    writeln!(out, "{amount}")
-}
-
-fn losses(ledger: &Ledger) -> Vec<String> {
-    [
-        (ledger.summaries_lost.unwrap_or(0), "summaries lost"),
-        (ledger.frames_lost.ring_full, "frames lost (ring full)"),
-        (ledger.frames_lost.write_failed, "frames not written"),
-        (ledger.excerpts_lost, "excerpts lost"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
-    .collect()
+    let (packets, bytes) = (report.totals.packets, report.totals.bytes);
+    let duration = seconds(report.duration_s);
+    writeln!(out, "{packets} packets, {bytes} bytes in {duration}")
 }
 
 fn write_times(out: &mut String, report: &Report) -> fmt::Result {
@@ -137,19 +122,19 @@ fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a percentage with one decimal")]
 fn write_protocols(out: &mut String, report: &Report) -> fmt::Result {
     write_heading(out, "Protocols")?;
     for row in &report.protocols {
-        let share = 100.0 * row.packets as f64 / report.totals.packets as f64;
-        let label = format!("{:<LABEL_NAME$}{share:>8.1} %", row.name);
+        let share = percent(row.packets, report.totals.packets);
+        let label = format!("{:<LABEL_NAME$}{share:>SHARE$}", row.name);
         write_row(out, &label, row.packets, row.bytes)?;
     }
     write_row(out, "total", report.totals.packets, report.totals.bytes)
 }
 
-/// What is left of a label beside a percentage.
-const LABEL_NAME: usize = LABEL - 11;
+/// Columns of a percentage, and what is left of a label beside it.
+const SHARE: usize = 10;
+const LABEL_NAME: usize = LABEL - SHARE - 1;
 
 fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
     let totals = &report.totals;
@@ -251,14 +236,13 @@ fn write_sizes_and_rates(out: &mut String, report: &Report) -> fmt::Result {
     }
     if report.duration_s > 0.0 {
         let rates = &report.rates;
-        let packets = format!("mean {:.1}, peak {:.1}", rates.mean_pps, rates.peak_pps);
-        write_field(out, "Packets per second", &packets)?;
-        let bits = format!(
-            "mean {}, peak {}",
-            bit_rate(rates.mean_bps),
-            bit_rate(rates.peak_bps)
+        let (mean, peak) = (per_second(rates.mean_pps), per_second(rates.peak_pps));
+        write_field(out, "Packet rate", &format!("mean {mean}, peak {peak}"))?;
+        let (mean, peak) = (
+            bits_per_second(rates.mean_bps),
+            bits_per_second(rates.peak_bps),
         );
-        write_field(out, "Bit rate", &bits)?;
+        write_field(out, "Bit rate", &format!("mean {mean}, peak {peak}"))?;
     }
     Ok(())
 }
@@ -372,32 +356,6 @@ fn write_wrapped(out: &mut String, text: &str) -> fmt::Result {
     writeln!(out, "{line}")
 }
 
-/// `text` with everything escaped that could move a cursor or the reading direction.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || is_bidi(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// Unicode's bidirectional controls (UAX #9), and the line and paragraph separators.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn bit_rate(bps: f64) -> String {
-    let (value, unit) = [(1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")]
-        .into_iter()
-        .find(|(factor, _)| bps >= *factor)
-        .map_or((bps, "bit/s"), |(factor, unit)| (bps / factor, unit));
-    format!("{value:.2} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,10 +381,9 @@ mod tests {
     #[test]
     fn complete_reports_say_that_nothing_was_lost() {
         let text = render(&files_report(&[0, 2_000_000_000], 2));
-        assert_eq!(
-            first_line(&text),
-            "2 packets, 200 bytes in 2.000 s; nothing lost"
-        );
+        let start =
+            "Complete: every one of 2 frames was read and summarised.\n2 packets, 200 bytes";
+        assert!(text.starts_with(start), "{text}");
         assert!(text.contains("\nFile                  a.pcap\n"));
     }
 
@@ -435,7 +392,7 @@ mod tests {
         let mut report = files_report(&[0, 1], 2);
         report.ledger.balanced = false;
         let text = render(&report);
-        assert!(first_line(&text).starts_with("INCONSISTENT: the ledger does not balance"));
+        assert!(first_line(&text).starts_with("The ledger does not balance"));
         assert!(text.contains("\nLedger: NOT BALANCED\n"));
     }
 
@@ -476,20 +433,16 @@ mod tests {
         assert_eq!(block(u64::MAX, u64::MAX), '█');
     }
 
-    #[test]
-    fn bit_rates_have_units() {
-        assert_eq!(bit_rate(999.0), "999.00 bit/s");
-        assert_eq!(bit_rate(1.5e6), "1.50 Mbit/s");
-        assert_eq!(bit_rate(2.5e10), "25.00 Gbit/s");
-    }
-
     fn first_line(text: &str) -> &str {
         text.lines().next().unwrap()
     }
 
     const EXPECTED: &str = "\
-INCOMPLETE: 1 summaries lost, 1 frames not written
-4 packets, 300 bytes in 2.000 s
+1 of 4 summaries lost (25.0 %): counts and histogram are exact, per-address
+tables are lower bounds.
+1 frames are missing from the capture file: 0 found the ring full, 1 could not
+be written.
+4 packets, 300 bytes in 2 s
 
 Host                  h, Linux 6.1.0
 Filter                --protocol dns
@@ -532,8 +485,8 @@ DNS names                                queries                         answers
 ab A                                           1
 
 Frame sizes (bytes)   min 100, median 100, p95 100, max 100
-Packets per second    mean 2.0, peak 4.0
-Bit rate              mean 1.20 kbit/s, peak 3.20 kbit/s
+Packet rate           mean 2/s, peak 4/s
+Bit rate              mean 1.2 kbit/s, peak 3.2 kbit/s
 
 Packets over time, 0.500 s each, at most 2
 █  █
