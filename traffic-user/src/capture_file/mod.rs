@@ -6,7 +6,12 @@ mod blocks;
 mod classic;
 mod link;
 mod read;
+mod sink;
+mod write;
 
 pub use link::LinkType;
-pub use read::{FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, BlockFault, ReadSummary};
-pub use read::{read, read_from};
+pub use read::{
+    BlockFault, FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, ReadSummary,
+    read, read_from,
+};
+pub use write::{CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, WriteError};

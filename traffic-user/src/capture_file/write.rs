@@ -1,0 +1,378 @@
+//! Writes frames to a capture file.
+
+use std::{
+    borrow::Cow,
+    env, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use byteorder_slice::LittleEndian;
+use pcap_file::{
+    DataLink, Endianness,
+    pcap::{PcapHeader, PcapTsResolution},
+    pcapng::{
+        Block, PcapNgBlock, PcapNgState,
+        blocks::{
+            ENHANCED_PACKET_BLOCK,
+            interface_description::{
+                InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
+            },
+            interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption},
+            opt_common::CommonOption,
+            section_header::{SectionHeaderBlock, SectionHeaderOption},
+        },
+    },
+};
+
+use super::{link::LinkType, sink::Sink};
+use crate::record::Direction;
+
+/// Format of a capture file that is written. Both have nanosecond timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Classic pcap: one link type, no interfaces, no directions.
+    Pcap,
+    /// pcapng.
+    Pcapng,
+}
+
+impl Format {
+    /// The format that a file's name asks for: pcap for `.pcap`, pcapng for everything else.
+    #[must_use]
+    pub fn of(target: &Path) -> Self {
+        if target.extension().is_some_and(|extension| extension == "pcap") {
+            Self::Pcap
+        } else {
+            Self::Pcapng
+        }
+    }
+}
+
+/// What a capture file says about an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceDescription {
+    /// Name.
+    pub name: String,
+    /// Link type of its frames.
+    pub link_type: LinkType,
+    /// Most bytes kept of a frame.
+    pub snaplen: u32,
+    /// Filter expression; empty for none.
+    pub filter: String,
+    /// One frame in this many is written; 1 for every frame.
+    pub sample: u32,
+}
+
+/// What a capture file says about an interface at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceStatistics {
+    /// Beginning of the capture, nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// End of the capture, as `start_ns`.
+    pub end_ns: u64,
+    /// Frames that passed the interface.
+    pub received: u64,
+    /// Frames that the filter let through.
+    pub accepted: u64,
+    /// Frames that were lost on the way to the file.
+    pub dropped: u64,
+}
+
+/// Why a capture file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The operating system refused. What the file holds stays readable.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A classic file has one link type for all of its frames.
+    #[error("a .pcap file holds one link type, not both {0} and {1} (any other name is pcapng)")]
+    MixedLinkTypes(LinkType, LinkType),
+    /// A frame names an interface that was not described.
+    #[error("interface {interface} is not described (there are {described})")]
+    UnknownInterface {
+        /// Number of the interface.
+        interface: u16,
+        /// Interfaces described.
+        described: usize,
+    },
+}
+
+/// Writes one capture file.
+///
+/// Frames are gathered and written in large pieces. The file is readable at any time up to the
+/// last piece, also after an error.
+#[derive(Debug)]
+pub struct CaptureWriter {
+    format: Format,
+    sink: Sink,
+    link_types: Vec<LinkType>,
+    /// What `pcap-file` must know to write blocks that refer to an interface.
+    state: PcapNgState,
+}
+
+impl CaptureWriter {
+    /// Begins a file at `target`, emptying one that is there; `-` is stdout. The headers are
+    /// written at once.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or a `.pcap` is asked for interfaces of several link types.
+    pub fn create(target: &Path, interfaces: &[InterfaceDescription]) -> Result<Self, WriteError> {
+        let format = Format::of(target);
+        if format == Format::Pcap {
+            one_link_type(interfaces.iter().map(|interface| interface.link_type))?;
+        }
+        let mut writer = Self {
+            format,
+            sink: Sink::create(target)?,
+            link_types: Vec::new(),
+            state: PcapNgState::default(),
+        };
+        match format {
+            Format::Pcap => writer.pcap_header(interfaces)?,
+            Format::Pcapng => writer.block(section_header().into_block())?,
+        }
+        for interface in interfaces {
+            writer.add_interface(interface)?;
+        }
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// Describes one more interface and gives its number: 0 for the first, and so on.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or a `.pcap` has another link type.
+    pub fn add_interface(&mut self, interface: &InterfaceDescription) -> Result<u16, WriteError> {
+        match self.format {
+            Format::Pcap => {
+                let others = self.link_types.iter().copied();
+                one_link_type(others.chain([interface.link_type]))?;
+            }
+            Format::Pcapng => self.block(interface_block(interface).into_block())?,
+        }
+        self.link_types.push(interface.link_type);
+        // Interfaces of a machine are far fewer.
+        Ok(u16::try_from(self.link_types.len() - 1).unwrap_or(u16::MAX))
+    }
+
+    /// Adds a frame of which `data` was captured.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the interface was not described.
+    #[inline]
+    pub fn write_frame(
+        &mut self,
+        interface: u16,
+        timestamp_ns: u64,
+        wire_len: u32,
+        direction: Direction,
+        data: &[u8],
+    ) -> Result<(), WriteError> {
+        if usize::from(interface) >= self.link_types.len() {
+            return Err(WriteError::UnknownInterface {
+                interface,
+                described: self.link_types.len(),
+            });
+        }
+        let frame = Frame {
+            interface,
+            timestamp_ns,
+            wire_len,
+            direction,
+            data,
+        };
+        match self.format {
+            Format::Pcap => self
+                .sink
+                .add(16 + data.len(), true, |buffer| frame.record(buffer))?,
+            Format::Pcapng => {
+                let bytes = frame.block_bytes();
+                self.sink
+                    .add(bytes, true, |buffer| frame.block(bytes, buffer))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        Ok(self.sink.flush()?)
+    }
+
+    /// Frames that lie whole in the file. Those that were gathered since the last flush are not
+    /// among them, and after an error those that did not fit never will be.
+    #[must_use]
+    pub fn frames_written(&self) -> u64 {
+        self.sink.frames_written()
+    }
+
+    /// Ends the file with the statistics of each interface, in the order of their numbers; pcapng
+    /// only. To be called once, after the last frame.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(&mut self, statistics: &[InterfaceStatistics]) -> Result<(), WriteError> {
+        if self.format == Format::Pcapng {
+            for (number, statistics) in (0..).zip(statistics) {
+                self.block(statistics_block(number, statistics).into_block())?;
+            }
+        }
+        self.flush()
+    }
+
+    fn pcap_header(&mut self, interfaces: &[InterfaceDescription]) -> Result<(), WriteError> {
+        let link_type = interfaces.first().map(|first| first.link_type);
+        let header = PcapHeader {
+            snaplen: interfaces.iter().map(|one| one.snaplen).max().unwrap_or(0),
+            datalink: DataLink::from(link_type.unwrap_or(LinkType::ETHERNET).0),
+            ts_resolution: PcapTsResolution::NanoSecond,
+            endianness: Endianness::Little,
+            ..PcapHeader::default()
+        };
+        self.sink.add(24, false, |buffer| {
+            header
+                .write_to(buffer)
+                .expect("a vector takes everything");
+        })?;
+        Ok(())
+    }
+
+    /// Adds a block that is no packet.
+    fn block(&mut self, block: Block<'_>) -> Result<(), WriteError> {
+        let mut bytes = Vec::new();
+        block
+            .write_to::<LittleEndian, _>(&self.state, &mut bytes)
+            .map_err(io::Error::other)?;
+        self.state.update_from_block(&block);
+        self.sink
+            .add(bytes.len(), false, |buffer| buffer.extend_from_slice(&bytes))?;
+        Ok(())
+    }
+}
+
+fn one_link_type(link_types: impl Iterator<Item = LinkType>) -> Result<(), WriteError> {
+    let mut first = None;
+    for link_type in link_types {
+        let first = *first.get_or_insert(link_type);
+        if first != link_type {
+            return Err(WriteError::MixedLinkTypes(first, link_type));
+        }
+    }
+    Ok(())
+}
+
+/// A frame on its way into the buffer.
+struct Frame<'a> {
+    interface: u16,
+    timestamp_ns: u64,
+    wire_len: u32,
+    direction: Direction,
+    data: &'a [u8],
+}
+
+/// Bytes of an enhanced packet block in front of the data.
+const BLOCK_HEADER_BYTES: usize = 28;
+/// Bytes behind the data and its padding: the flags option, the end of options, the length.
+const BLOCK_TRAILER_BYTES: usize = 16;
+
+impl Frame<'_> {
+    /// A record of a classic file with nanoseconds. Seconds beyond 2106 do not fit its field.
+    #[inline]
+    fn record(&self, buffer: &mut Vec<u8>) {
+        let seconds = u32::try_from(self.timestamp_ns / 1_000_000_000).unwrap_or(u32::MAX);
+        let fraction = (self.timestamp_ns % 1_000_000_000) as u32;
+        let words = [seconds, fraction, self.data.len() as u32, self.wire_len];
+        buffer.extend_from_slice(words.map(u32::to_le_bytes).as_flattened());
+        buffer.extend_from_slice(self.data);
+    }
+
+    fn block_bytes(&self) -> usize {
+        BLOCK_HEADER_BYTES + self.data.len().next_multiple_of(4) + BLOCK_TRAILER_BYTES
+    }
+
+    /// An enhanced packet block. `pcap-file` would go through it twice and allocate its options.
+    #[inline]
+    fn block(&self, bytes: usize, buffer: &mut Vec<u8>) {
+        let len = bytes as u32;
+        let header: [u32; BLOCK_HEADER_BYTES / 4] = [
+            ENHANCED_PACKET_BLOCK,
+            len,
+            u32::from(self.interface),
+            (self.timestamp_ns >> 32) as u32,
+            self.timestamp_ns as u32,
+            self.data.len() as u32,
+            self.wire_len,
+        ];
+        buffer.extend_from_slice(header.map(u32::to_le_bytes).as_flattened());
+        buffer.extend_from_slice(self.data);
+        let padding = self.data.len().next_multiple_of(4) - self.data.len();
+        buffer.extend_from_slice(&[0; 3][..padding]);
+        // Option 2 (flags) of 4 bytes: bits 0 and 1 are the direction.
+        let flags = match self.direction {
+            Direction::Ingress => 1,
+            Direction::Egress => 2,
+        };
+        let trailer: [u32; BLOCK_TRAILER_BYTES / 4] = [4 << 16 | 2, flags, 0, len];
+        buffer.extend_from_slice(trailer.map(u32::to_le_bytes).as_flattened());
+    }
+}
+
+fn section_header() -> SectionHeaderBlock<'static> {
+    let mut options = vec![SectionHeaderOption::Hardware(env::consts::ARCH.into())];
+    if let Ok(release) = fs::read_to_string(PathBuf::from("/proc/sys/kernel/osrelease")) {
+        let system = format!("Linux {}", release.trim());
+        options.push(SectionHeaderOption::OS(system.into()));
+    }
+    let application = concat!("traffic ", env!("CARGO_PKG_VERSION"));
+    options.push(SectionHeaderOption::UserApplication(application.into()));
+    SectionHeaderBlock {
+        endianness: Endianness::Little,
+        options,
+        ..SectionHeaderBlock::default()
+    }
+}
+
+fn interface_block(interface: &InterfaceDescription) -> InterfaceDescriptionBlock<'_> {
+    let mut options = vec![
+        InterfaceDescriptionOption::IfName(Cow::Borrowed(&interface.name)),
+        InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
+    ];
+    if !interface.filter.is_empty() {
+        // The first byte says that a libpcap expression follows.
+        let filter = [&[0], interface.filter.as_bytes()].concat();
+        options.push(InterfaceDescriptionOption::IfFilter(filter.into()));
+    }
+    if interface.sample > 1 {
+        let comment = format!("sampling=1/{}", interface.sample);
+        options.push(InterfaceDescriptionOption::Common(CommonOption::Comment(
+            comment.into(),
+        )));
+    }
+    InterfaceDescriptionBlock {
+        linktype: DataLink::from(interface.link_type.0),
+        snaplen: interface.snaplen,
+        options,
+    }
+}
+
+fn statistics_block(
+    interface_id: u32,
+    statistics: &InterfaceStatistics,
+) -> InterfaceStatisticsBlock<'static> {
+    let end = Duration::from_nanos(statistics.end_ns);
+    InterfaceStatisticsBlock {
+        interface_id,
+        timestamp: end,
+        options: vec![
+            InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(statistics.start_ns)),
+            InterfaceStatisticsOption::IsbEndTime(end),
+            InterfaceStatisticsOption::IsbIfRecv(statistics.received),
+            InterfaceStatisticsOption::IsbFilterAccept(statistics.accepted),
+            InterfaceStatisticsOption::IsbOsDrop(statistics.dropped),
+        ],
+    }
+}
