@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// The page that `--open` writes when no other was asked for.
-pub const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
+pub(super) const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
 
 /// Where a report goes.
 #[derive(Clone, Debug)]
-pub struct Outputs {
+pub(super) struct Outputs {
     plots: Vec<PathBuf>,
     pages: Vec<PathBuf>,
     json: Vec<PathBuf>,
@@ -40,7 +40,7 @@ impl Outputs {
     /// # Errors
     /// When a picture's name does not say its format, two outputs want stdout ([`UsageError`]), or a
     /// file cannot be written; known before anything is captured or read.
-    pub fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self> {
         for plot in &args.plot {
             ChartFormat::from_path(plot).map_err(|error| UsageError(error.to_string()))?;
         }
@@ -68,18 +68,12 @@ impl Outputs {
         })
     }
 
-    /// Whether stdout carries data, so that everything else belongs on stderr.
-    #[must_use]
-    pub fn stdout_has_data(&self) -> bool {
-        self.stdout_has_data
-    }
-
     /// Writes `report` everywhere. One output that fails does not keep the others from being
     /// written.
     ///
     /// # Errors
     /// The first failure.
-    pub fn write(&self, report: &Report) -> Result<()> {
+    pub(super) fn write(&self, report: &Report) -> Result<()> {
         let mut results = Vec::new();
         for path in &self.plots {
             let written = chart::write_histogram(report, path, chart::DEFAULT_SIZE);
@@ -117,7 +111,7 @@ impl Outputs {
 
 /// Whether a path stands for stdout.
 #[must_use]
-pub fn is_stdout(path: &Path) -> bool {
+pub(super) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
@@ -171,13 +165,13 @@ mod tests {
     #[test]
     fn stdout_carries_one_output() {
         let both = ["--json", "-"];
-        assert!(outputs(&both, None).unwrap().stdout_has_data());
+        assert!(outputs(&both, None).unwrap().stdout_has_data);
         assert!(
             !outputs(&["--json", "a.json"], None)
                 .unwrap()
-                .stdout_has_data()
+                .stdout_has_data
         );
-        assert!(outputs(&[], Some("-")).unwrap().stdout_has_data());
+        assert!(outputs(&[], Some("-")).unwrap().stdout_has_data);
         assert!(outputs(&both, Some("-")).is_err());
     }
 

@@ -20,14 +20,14 @@ use crate::{
 
 /// Which way packets go at a hook.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     Ingress,
     Egress,
 }
 
 /// Looks at one packet. Whatever happens here, the packet goes on.
 #[inline(always)]
-pub fn observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) {
+pub(crate) fn observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) {
     // Without a result there is nothing to do: the gate is closed, or the interface is not ours.
     let _ = try_observe::<H>(context, direction);
 }
