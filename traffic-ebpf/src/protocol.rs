@@ -40,9 +40,9 @@ pub enum Protocol {
     Sctp,
     /// Generic Routing Encapsulation; what it carries is not looked into.
     Gre,
-    /// IPsec Encapsulating Security Payload.
+    /// `IPsec` Encapsulating Security Payload.
     Esp,
-    /// IPsec Authentication Header; what it protects is not looked into.
+    /// `IPsec` Authentication Header; what it protects is not looked into.
     Ah,
     /// Any other protocol over IPv4 or IPv6, by its protocol number.
     OtherIp,

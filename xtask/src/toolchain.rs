@@ -11,6 +11,8 @@ use crate::process;
 /// The eBPF target, little endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
+/// Flags of the eBPF build: BTF for the kernel, and 32-bit operations and jumps (Linux 5.1).
+const FLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf -Ctarget-cpu=v3";
 /// Where Debian's compiler lives.
 const DEBIAN: &str = "/usr";
 /// LLVM of the oldest compiler that the workspace allows.
@@ -53,26 +55,8 @@ impl Toolchain {
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
             // It would go before RUSTFLAGS.
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", self.flags().join(" "));
+            .env("RUSTFLAGS", FLAGS);
         command
-    }
-
-    fn flags(&self) -> Vec<String> {
-        let mut flags = vec![
-            "-Cdebuginfo=2".to_owned(),
-            "-Clink-arg=--btf".to_owned(),
-            // 32-bit operations and jumps: Linux 5.1.
-            "-Ctarget-cpu=v3".to_owned(),
-        ];
-        // Programs may read memory at any address; without this they read words byte by byte.
-        // Told to the linker, which makes the code: the compiler calls the feature unstable.
-        let feature = "allows-misaligned-mem-access";
-        if stdout(process::command(&self.linker).arg("--help"))
-            .is_some_and(|help| help.contains(feature))
-        {
-            flags.push(format!("-Clink-arg=--cpu-features=+{feature}"));
-        }
-        flags
     }
 }
 

@@ -81,7 +81,8 @@ impl Progress {
             BinaryBytes(rate(bytes, self.bytes)),
         );
         if lost != 0 {
-            message += &format!("  {} frames lost", HumanCount(lost));
+            message.push_str("  frames lost: ");
+            message.push_str(&HumanCount(lost).to_string());
         }
         (self.packets, self.bytes, self.drawn) = (packets, bytes, Instant::now());
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

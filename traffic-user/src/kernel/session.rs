@@ -120,9 +120,7 @@ impl Session {
             logger,
             attached: Vec::new(),
             added_clsact: Vec::new(),
-            planned_ns: settings
-                .planned
-                .map_or(u64::MAX, |time| time.as_nanos() as u64),
+            planned_ns: settings.planned.map_or(u64::MAX, load::nanoseconds),
             opened_ns: 0,
             closed_ns: 0,
             ebpf,

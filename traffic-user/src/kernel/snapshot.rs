@@ -61,7 +61,7 @@ fn read_slots(ebpf: &Ebpf) -> Result<Vec<(u32, SlotCounts)>, LoadError> {
 fn read_numbered(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(NumberedKey, Count)>, LoadError> {
     let hash: PerCpuHashMap<_, Pod<NumberedKey>, Pod<Count>> = map(ebpf, name)?;
     let mut sums: HashMap<NumberedKey, Count> = HashMap::new();
-    for entry in hash.iter() {
+    for entry in &hash {
         let (key, values) = entry.map_err(|source| LoadError::Map { name, source })?;
         let sum = sums.entry(key.0).or_default();
         values.iter().for_each(|count| *sum += count.0);

@@ -24,13 +24,18 @@ pub(crate) fn opaque(value: u32) -> u32 {
 /// A packet pointer that the compiler must not compute again: the verifier knows the range that was
 /// checked only for this one.
 #[inline(always)]
-pub(crate) fn pointer(mut address: usize) -> usize {
+pub(crate) fn pointer(address: usize) -> usize {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: a move that keeps the register as it is.
-    unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack, preserves_flags));
+    {
+        let mut register = address;
+        // SAFETY: a move that keeps the register as it is.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) register, options(nomem, nostack, preserves_flags));
+        }
+        register
     }
-    address
+    #[cfg(not(target_arch = "bpf"))]
+    core::hint::black_box(address)
 }
 
 /// `value` as an index below `limit`; `None` beyond it.

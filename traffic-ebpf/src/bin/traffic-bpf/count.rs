@@ -123,7 +123,7 @@ fn count_numbered(
         packets: 1,
         bytes: u64::from(wire_len),
     };
-    map.insert(key, &first, 0).is_ok()
+    map.insert(key, first, 0).is_ok()
 }
 
 #[inline(always)]

@@ -100,7 +100,7 @@ fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
         });
     }
     // SAFETY: entries are never removed or changed while programs run.
-    unsafe { INTERFACES.get(&hook.ifindex()) }.copied()
+    unsafe { INTERFACES.get(hook.ifindex()) }.copied()
 }
 
 /// Whether the planned time is over: user space closes the gate a moment later.
