@@ -71,6 +71,8 @@ mod tests {
             up: true,
             state: "up".to_owned(),
             kind: None,
+            alias: None,
+            mac: None,
             xdp_programs: Vec::new(),
         };
         assert!(line(&interface).ends_with("tc, xdp"));

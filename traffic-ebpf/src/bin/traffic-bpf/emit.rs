@@ -24,8 +24,14 @@ use crate::{
 /// This CPU's batch.
 #[inline(always)]
 pub(crate) fn batch() -> Option<*mut Batch> {
-    // SAFETY: the helper only reads the number of the CPU.
-    BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
+    BATCHES.get_ptr_mut(cpu())
+}
+
+/// Number of this CPU.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper only reads the number.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 /// Adds the current packet's summary to this CPU's batch, and sends the batch when it is full.

@@ -1,6 +1,9 @@
 //! `traffic capture`: from live interfaces to every output.
 
 mod describe;
+mod file;
+mod plan;
+mod postrotate;
 mod settings;
 mod stop;
 mod take;
@@ -10,18 +13,20 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use tokio::time::Instant;
+use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    file::CaptureFile,
     settings::{planned, settings, snaplen},
-    stop::{Signals, Ticks, at},
-    take::{Take, open_file},
+    stop::{Request, Signals, Ticks, at},
+    take::Take,
     watch::InterfaceWatch,
 };
 use super::{interfaces, output::Outputs, progress::Progress};
 use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    kernel::{self, HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals},
@@ -34,8 +39,11 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         return interfaces::run().await;
     }
     let signals = Signals::new()?;
-    let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
+    if let Some(user) = &args.files.relinquish_privileges {
+        postrotate::open_files_as(user)?;
+    }
+    let outputs = Outputs::new(&args.output, args.files.write.as_deref())?;
     let mut capture = Capture::start(&args, &selected)?;
     capture.announce(&args);
     let end = capture.until_stopped(&args, signals).await?;
@@ -54,8 +62,6 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
 enum End {
     /// As planned, or because it was told to.
     Done,
-    /// The reader of the capture file on stdout went away.
-    ReaderGone,
     /// Its last interface went away.
     InterfaceGone(String),
 }
@@ -65,12 +71,14 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
+    /// Frames that each interface had missed before.
+    missed: Vec<Option<u64>>,
     _promiscuous: Vec<Promiscuous>,
 }
 
 impl Capture {
     fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
-        let file = open_file(args, selected)?;
+        let file = CaptureFile::open(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -91,6 +99,7 @@ impl Capture {
             session,
             take: Take::new(args, selected, file),
             notes,
+            missed: selected.iter().map(kernel::missed_frames).collect(),
             _promiscuous: promiscuous,
         })
     }
@@ -127,7 +136,11 @@ impl Capture {
         let end = loop {
             tokio::select! {
                 biased;
-                () = signals.stop() => break End::Done,
+                request = signals.next() => {
+                    if self.follow(request, &progress)? {
+                        break End::Done;
+                    }
+                }
                 () = at(deadline) => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
@@ -138,10 +151,11 @@ impl Capture {
                     }
                 }
                 () = ticks.next() => {
-                    if let Some(end) = self.tick(&ticks, &mut progress)? {
-                        break end;
-                    }
+                    self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
+                    if self.tick(&ticks, more, &mut progress)? {
+                        break End::Done;
+                    }
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
@@ -156,8 +170,30 @@ impl Capture {
         Ok(end)
     }
 
-    /// What is done at every tick; the end if there is one.
-    fn tick(&mut self, ticks: &Ticks, progress: &mut Progress) -> Result<Option<End>> {
+    /// Does what a signal asks for; whether that is to end.
+    fn follow(&mut self, request: Request, progress: &Progress) -> Result<bool> {
+        match (request, &mut self.take.file) {
+            (Request::Stop, _) => return Ok(true),
+            (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
+            (Request::HangUp, _) => return Ok(true),
+            (Request::Flush, Some(_)) => {
+                self.session.drain(&mut self.take);
+                if let Some(file) = &mut self.take.file {
+                    file.flush();
+                }
+            }
+            (Request::Flush, None) => {}
+            (Request::Counts, _) => {
+                for line in counts_so_far(&self.session.counters()?) {
+                    progress.say(&line);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends up what waits in the kernel, and follows the clock.
+    fn before_tick(&mut self, progress: &Progress) {
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             let note = format!(
@@ -168,18 +204,25 @@ impl Capture {
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
+    }
+
+    /// What is done at every tick, with `more` in the ring; whether that is the end.
+    fn tick(&mut self, ticks: &Ticks, more: bool, progress: &mut Progress) -> Result<bool> {
         if let Some(file) = &mut self.take.file {
-            if ticks.is_flush() {
+            if !more {
+                file.tick();
+            }
+            if file.is_stream() || ticks.is_flush() {
                 file.flush();
             }
-            if file.reader_is_gone() {
-                return Ok(Some(End::ReaderGone));
+            if file.has_ended() {
+                return Ok(true);
             }
         }
         if progress.is_due() {
             progress.draw(&self.session.counters()?);
         }
-        Ok((!self.session.is_open()).then_some(End::Done))
+        Ok(!self.session.is_open())
     }
 
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
@@ -194,7 +237,7 @@ impl Capture {
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
         self.session.detach().await;
-        let statistics = statistics(&snapshot, attached.len(), started_ns, duration_ns);
+        let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
         let (written, mut failure) = match self.take.file {
             None => (None, None),
             Some(file) => {
@@ -229,7 +272,26 @@ impl Capture {
 fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
-    eprintln!("{} packets captured", ledger.matched);
-    eprintln!("{} packets received by filter", ledger.seen);
-    eprintln!("{lost} packets dropped by kernel");
+    for line in count_lines(ledger.matched, ledger.seen, lost) {
+        eprintln!("{line}");
+    }
+}
+
+fn count_lines(matched: u64, seen: u64, lost: u64) -> [String; 3] {
+    [
+        format!("{matched} packets captured"),
+        format!("{seen} packets received by filter"),
+        format!("{lost} packets dropped by kernel"),
+    ]
+}
+
+/// The same lines while the capture goes on; lost are frames, because only the end tells how many
+/// summaries are.
+fn counts_so_far(counters: &[Counters]) -> [String; 3] {
+    let sum = |tally| counters.iter().map(|place| place.tally(tally)).sum();
+    count_lines(
+        sum(Tally::Matched),
+        sum(Tally::Seen),
+        sum(Tally::FramesLost),
+    )
 }

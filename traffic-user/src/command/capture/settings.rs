@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    cli::{CaptureArgs, DEFAULT_SNAPLEN},
+    cli::{CaptureArgs, Condition, DEFAULT_SNAPLEN},
     command::selection::selection,
     kernel::Settings,
 };
@@ -11,8 +11,8 @@ use crate::{
 pub(super) fn settings(args: &CaptureArgs) -> Settings {
     Settings {
         selection: selection(&args.protocols),
-        count: args.count,
-        snaplen: if args.write.is_some() {
+        count: count(args),
+        snaplen: if args.files.write.is_some() {
             snaplen(args)
         } else {
             0
@@ -28,7 +28,21 @@ pub(super) fn settings(args: &CaptureArgs) -> Settings {
 
 /// The planned length; `None` = until stopped.
 pub(super) fn planned(args: &CaptureArgs) -> Option<Duration> {
-    (!args.duration.is_zero()).then_some(args.duration)
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Duration(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
+        _ => None,
+    });
+    let duration = Some(args.duration).filter(|duration| !duration.is_zero());
+    stops.chain(duration).min()
+}
+
+/// Frames to match; `None` = no limit.
+fn count(args: &CaptureArgs) -> Option<u64> {
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Packets(packets) => Some(*packets),
+        _ => None,
+    });
+    stops.chain(args.count).min()
 }
 
 pub(super) fn snaplen(args: &CaptureArgs) -> u32 {
