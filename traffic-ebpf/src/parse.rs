@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// VLAN tags that are followed; IEEE 802.1ad has two.
-pub const MAX_VLAN_TAGS: usize = 4;
+pub const MAX_VLAN_TAGS: u32 = 4;
 /// IPv6 extension headers that are followed. RFC 8200 lists six kinds.
 pub const MAX_EXTENSION_HEADERS: usize = 10;
 
@@ -130,6 +130,20 @@ impl Tag {
         NonZeroU32::new(u32::from(tpid) << 16 | u32::from(tci)).map(Self)
     }
 
+    /// The tag that [`Tag::bits`] gave; `None` for 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        NonZeroU32::new(bits).map(Self)
+    }
+
+    /// The tag as one number; 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub fn bits(tag: Option<Self>) -> u32 {
+        tag.map_or(0, |tag| tag.0.get())
+    }
+
     /// Tag protocol identifier.
     #[inline(always)]
     #[must_use]
@@ -177,6 +191,9 @@ pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Head
     };
     if let Err(error) = walk.link(link) {
         walk.headers.status = error as u8;
+    }
+    if matches!(link, Link::Ethernet(_)) && !walk.headers.has_ip_header() {
+        walk.ethernet_addresses();
     }
     walk.header_len
 }
@@ -243,22 +260,30 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn ethernet(&mut self, tag: Option<Tag>) -> Result<(), ParseError> {
-        let header: EthHdr = self.read(0, ParseError::TruncatedLink)?;
-        self.headers.src_addr[..6].copy_from_slice(&header.src_addr);
-        self.headers.dst_addr[..6].copy_from_slice(&header.dst_addr);
-        self.headers.flags |= FLAG_MAC;
-        let ether_type = u16::from_be(header.ether_type);
-        match tag {
-            Some(tag) => {
-                self.add_tag(0, tag.tci());
-                self.tagged(ether_type, EthHdr::LEN as u32, 1)
-            }
-            None => self.tagged(ether_type, EthHdr::LEN as u32, 0),
+        let ether_type: [u8; 2] =
+            self.read(size_of::<[[u8; 6]; 2]>() as u32, ParseError::TruncatedLink)?;
+        let ether_type = u16::from_be_bytes(ether_type);
+        let mut tags = 0;
+        if let Some(tag) = tag {
+            self.add_tag(0, tag.tci());
+            tags = 1;
+        }
+        let tags = self.packet.join(tags);
+        self.tagged(ether_type, EthHdr::LEN as u32, tags)
+    }
+
+    /// Takes the addresses of a frame that has no others.
+    #[inline(always)]
+    fn ethernet_addresses(&mut self) {
+        if let Some(header) = self.packet.read::<EthHdr>(0) {
+            self.headers.src_addr[..6].copy_from_slice(&header.src_addr);
+            self.headers.dst_addr[..6].copy_from_slice(&header.dst_addr);
+            self.headers.flags |= FLAG_MAC;
         }
     }
 
     #[inline(always)]
-    fn add_tag(&mut self, index: usize, tci: u16) {
+    fn add_tag(&mut self, index: u32, tci: u16) {
         if index == 0 {
             self.headers.vlan[0] = tci;
             self.headers.flags |= FLAG_VLAN;
@@ -274,7 +299,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
         &mut self,
         mut ether_type: u16,
         mut offset: u32,
-        tags: usize,
+        tags: u32,
     ) -> Result<(), ParseError> {
         let mut index = tags;
         while is_vlan(ether_type) {
@@ -403,14 +428,9 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn addresses<const N: usize>(&mut self, src: [u8; N], dst: [u8; N], family: u8) {
-        if N < 6 {
-            // The Ethernet addresses stood here.
-            self.headers.src_addr = [0; 16];
-            self.headers.dst_addr = [0; 16];
-        }
         self.headers.src_addr[..N].copy_from_slice(&src);
         self.headers.dst_addr[..N].copy_from_slice(&dst);
-        self.headers.flags = self.headers.flags & !FLAG_MAC | family;
+        self.headers.flags |= family;
     }
 
     #[inline(always)]
