@@ -97,7 +97,7 @@ impl Tshark {
 }
 
 /// Fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 41] = [
+const FIELDS: [&str; 42] = [
     "frame.time_epoch",
     "frame.len",
     "frame.protocols",
@@ -139,6 +139,7 @@ const FIELDS: [&str; 41] = [
     "sctp.srcport",
     "sctp.dstport",
     "frame.number",
+    "_ws.malformed",
 ];
 
 /// One line of output: for each field its values, outermost header first.
@@ -167,8 +168,9 @@ impl<'a> Row<'a> {
         self.numbers(field).next()
     }
 
+    /// Whether any value is not 0.
     fn is_set(&self, field: &str) -> bool {
-        self.number(field).is_some_and(|value| value != 0)
+        self.numbers(field).any(|value| value != 0)
     }
 
     fn address(&self, field: &str) -> Option<IpAddr> {
@@ -195,12 +197,16 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
     let ether_type = link.ether_type.or(network.ether_type);
     let is_port_53 = |ports: (u16, u16)| ports.0 == 53 || ports.1 == 53;
     let class = match (ether_type, network.ip_proto) {
-        // The chain of IPv6 headers ended before it named a protocol.
-        (Some(0x86dd), Some(0 | 43 | 44 | 60)) => "unparsed".to_owned(),
+        // The chain of IPv6 headers ended before it named a protocol. In a later fragment it
+        // cannot be followed, and its first number counts.
+        (Some(0x86dd), Some(0 | 43 | 44 | 60)) if !network.is_later_fragment => {
+            "unparsed".to_owned()
+        }
         (_, Some(6 | 17)) if network.ports.is_some_and(is_port_53) => "dns".to_owned(),
         (_, Some(proto)) => ip_class(proto),
         (Some(0x0806), None) => "arp".to_owned(),
-        (None | Some(0x0800 | 0x86dd), None) => "unparsed".to_owned(),
+        // A VLAN tag or an IP header was announced and is not there.
+        (None | Some(0x0800 | 0x86dd | 0x8100 | 0x88a8 | 0x9100), None) => "unparsed".to_owned(),
         (Some(other), None) => format!("ethertype-{other:#06x}"),
     };
     Ok(Answer {
@@ -214,6 +220,7 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
         fragment: network.fragment,
         ports: network.ports,
         tcp_flags: network.tcp_flags,
+        malformed: row.text("_ws.malformed").and(stack(row).last()).map(str::to_owned),
         wire_len: row.number("frame.len").context("no frame.len")?,
         timestamp_ns: row.text("frame.time_epoch").and_then(nanoseconds),
     })
@@ -271,7 +278,8 @@ fn link(row: &Row<'_>) -> Link {
             "ppp" => ether_type = row.number("ppp.protocol").map(ppp_type),
             "vlan" => {
                 vlan_ids.extend(ids.next());
-                ether_type = types.next().or(lens.next().map(|_| LLC)).or(ether_type);
+                let field = types.next().or_else(|| lens.next().map(|_| LLC));
+                ether_type = field.or(ether_type);
             }
             "ieee8021ad" => {
                 // Two S-tags that follow one another are one layer.
@@ -296,10 +304,12 @@ fn stack<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
 
 /// `EtherType` of a BSD address family.
 fn null_type(row: &Row<'_>) -> Option<u32> {
-    let by_family = row.number("null.family").and_then(|family| match family {
-        2 => Some(0x0800),
-        10 | 24 | 28 | 30 => Some(0x86dd),
-        _ => None,
+    let by_family = row.number("null.family").map(|family| match family {
+        2 => 0x0800,
+        24 | 28 | 30 => 0x86dd,
+        16 => 0x809b,
+        23 => 0x8137,
+        _ => 0,
     });
     row.number("null.type").or(by_family)
 }
@@ -331,6 +341,7 @@ struct Network {
     src: Option<IpAddr>,
     dst: Option<IpAddr>,
     fragment: bool,
+    is_later_fragment: bool,
     ports: Option<(u16, u16)>,
     tcp_flags: u8,
 }
@@ -343,6 +354,10 @@ fn network(row: &Row<'_>) -> Network {
         _ => return Network::default(),
     };
     let mut transport = layers.next();
+    if network.ether_type == Some(0x0800) {
+        // Only after IPv6 are these extension headers.
+        return with_transport(row, network, transport);
+    }
     let mut chains = EXTENSIONS.map(|(layer, field)| (layer, row.numbers(field)));
     while let Some(layer) = transport.filter(|layer| layer.starts_with(EXTENSION_PREFIX)) {
         let chain = chains.iter_mut().find(|(known, _)| *known == layer);
@@ -351,6 +366,10 @@ fn network(row: &Row<'_>) -> Network {
         }
         transport = layers.next();
     }
+    with_transport(row, network, transport)
+}
+
+fn with_transport(row: &Row<'_>, mut network: Network, transport: Option<&str>) -> Network {
     if let Some(name @ ("tcp" | "udp" | "sctp")) = transport {
         network.ports = row.ports(name);
         if name == "tcp" {
@@ -367,7 +386,9 @@ fn ipv4(row: &Row<'_>) -> Network {
         ip_proto: row.number("ip.proto").and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ip.src"),
         dst: row.address("ip.dst"),
-        fragment: row.is_set("ip.flags.mf") || row.is_set("ip.frag_offset"),
+        // Of the outermost header only.
+        fragment: row.number("ip.flags.mf").is_some_and(|bit| bit != 0)
+            || row.number("ip.frag_offset").is_some_and(|offset| offset != 0),
         ..Network::default()
     }
 }
@@ -378,6 +399,7 @@ fn ipv6(row: &Row<'_>) -> Network {
         ip_proto: row.number("ipv6.nxt").and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ipv6.src"),
         dst: row.address("ipv6.dst"),
+        is_later_fragment: row.is_set("ipv6.fraghdr.offset"),
         fragment: row.is_set("ipv6.fraghdr.offset") || row.is_set("ipv6.fraghdr.more"),
         ..Network::default()
     }

@@ -26,9 +26,8 @@ pub(super) enum Layout {
     Null,
     /// Address family in network byte order.
     Loop,
-    Ppp,
     /// PPP or Cisco HDLC; the first byte tells.
-    PppSerial,
+    Ppp,
     CiscoHdlc,
     LinuxCooked,
     LinuxCooked2,
@@ -42,7 +41,7 @@ const TABLE: [(u32, &str, Layout); 13] = [
     // DLT_RAW of OpenBSD and of everybody else, which older programs wrote unmapped.
     (12, "RAW", Layout::Ip),
     (14, "RAW", Layout::Ip),
-    (50, "PPP_SERIAL", Layout::PppSerial),
+    (50, "PPP_SERIAL", Layout::Ppp),
     (101, "RAW", Layout::Ip),
     (104, "C_HDLC", Layout::CiscoHdlc),
     (108, "LOOP", Layout::Loop),
@@ -126,14 +125,18 @@ fn locate(layout: Layout, data: &[u8]) -> Option<Located> {
             // Families are small numbers, so the wrong byte order shows.
             let swapped = family > 0xffff;
             let family = if swapped { family.swap_bytes() } else { family };
-            network(family_ether_type(family), 4)
+            let ether_type = match family {
+                // Some write an `EtherType` here.
+                0x0600..=0xffff => family as u16,
+                _ => family_ether_type(family),
+            };
+            network(ether_type, 4)
         }
         Layout::Loop => network(
             family_ether_type(u32::from_be_bytes(*data.first_chunk()?)),
             4,
         ),
-        Layout::Ppp => ppp(data)?,
-        Layout::PppSerial => match data.first()? {
+        Layout::Ppp => match data.first()? {
             0x0f | 0x8f => network(be16(data, 2)?, 4),
             _ => ppp(data)?,
         },
@@ -161,8 +164,8 @@ fn be16(data: &[u8], offset: usize) -> Option<u16> {
 fn family_ether_type(family: u32) -> u16 {
     match family {
         2 => ETHER_TYPE_IPV4,
-        // Linux, NetBSD and OpenBSD, FreeBSD, macOS.
-        10 | 24 | 28 | 30 => ETHER_TYPE_IPV6,
+        // NetBSD and OpenBSD, FreeBSD, macOS.
+        24 | 28 | 30 => ETHER_TYPE_IPV6,
         16 => 0x809b, // AppleTalk
         23 => 0x8137, // IPX
         _ => 0,
@@ -173,7 +176,8 @@ fn family_ether_type(family: u32) -> u16 {
 /// protocol field in one byte or two. What has no `EtherType` of its own is filed under PPP's.
 fn ppp(data: &[u8]) -> Option<Link> {
     const ETHER_TYPE_PPP: u16 = 0x880b;
-    let start = if data.starts_with(&[0xff, 0x03]) { 2 } else { 0 };
+    // No protocol begins with 0xff.
+    let start = if data.starts_with(&[0xff]) { 2 } else { 0 };
     let first = *data.get(start)?;
     let (protocol, offset) = if first & 1 == 1 {
         (u16::from(first), start + 1)
