@@ -79,8 +79,7 @@ pub(crate) enum Field {
 impl Answer {
     pub(crate) fn from_headers(headers: &Headers, wire_len: u32, timestamp_ns: u64) -> Self {
         let ip_version = headers.ip_version();
-        let no_type =
-            headers.ether_type == 0 && headers.protocol == Protocol::Unparsed as u8;
+        let no_type = headers.ether_type == 0 && headers.protocol == Protocol::Unparsed as u8;
         Self {
             class: headers.class().to_string(),
             ether_type: (!no_type).then_some(headers.ether_type),

@@ -32,13 +32,15 @@ pub(crate) fn examples() -> impl Iterator<Item = (&'static str, (LinkType, Vec<u
 fn from_hex(text: &str) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).expect("hexadecimal") as u8;
     let pairs = text.as_bytes().chunks_exact(2);
-    pairs.map(|pair| digit(&pair[0]) << 4 | digit(&pair[1])).collect()
+    pairs
+        .map(|pair| digit(&pair[0]) << 4 | digit(&pair[1]))
+        .collect()
 }
 
 /// Writes `count` frames of [`frames`] with bytes changed and ends cut off.
 pub(crate) fn write_damaged(path: &Path, count: usize) -> Result<()> {
     let frames = frames();
-    let mut random = Random(std::env::var("SEED").map_or(1, |s| s.parse().unwrap()));
+    let mut random = Random(std::env::var("SEED").map_or(1, |s| s.parse().unwrap_or(1)));
     let damaged: Vec<_> = (0..count)
         .map(|_| {
             let frame = &frames[random.below(frames.len())];
@@ -182,8 +184,14 @@ fn packets() -> Vec<(u16, Vec<u8>)> {
         (0x05f0, vec![0; 40]),
         (0x0000, vec![0; 40]),
         (0x88cc, vec![2, 7, 4, 0, 0, 0, 0, 0, 1]),
-        (0x8847, [&[0, 0, 0x11, 64], &ipv4(17, &udp(1, 2))[..]].concat()),
-        (0x8864, [&[0x11, 0, 0, 1, 0, 40, 0, 0x21], &ipv4(17, &udp(1, 2))[..]].concat()),
+        (
+            0x8847,
+            [&[0, 0, 0x11, 64], &ipv4(17, &udp(1, 2))[..]].concat(),
+        ),
+        (
+            0x8864,
+            [&[0x11, 0, 0, 1, 0, 40, 0, 0x21], &ipv4(17, &udp(1, 2))[..]].concat(),
+        ),
     ];
     for (proto, payload) in transports() {
         packets.push((0x0800, ipv4(proto, &payload)));
@@ -215,8 +223,14 @@ fn transports() -> Vec<(u8, Vec<u8>)> {
         (6, tcp(53, 40_000)),
         (17, udp(40_000, 4_433)),
         (17, udp(40_000, 53)),
-        (132, [&[0x0b, 0x59, 0x0b, 0x5a], &[0; 8][..], &[1, 0, 0, 4]].concat()),
-        (1, [&[3, 3, 0, 0, 0, 0, 0, 0], &ipv4(17, &udp(7, 53))[..]].concat()),
+        (
+            132,
+            [&[0x0b, 0x59, 0x0b, 0x5a], &[0; 8][..], &[1, 0, 0, 4]].concat(),
+        ),
+        (
+            1,
+            [&[3, 3, 0, 0, 0, 0, 0, 0], &ipv4(17, &udp(7, 53))[..]].concat(),
+        ),
         (58, vec![135, 0, 0, 0, 0, 0, 0, 0]),
         (2, vec![0x16, 0, 0, 0, 224, 0, 0, 251]),
         (47, [&[0, 0, 8, 0], &ipv4(17, &udp(7, 53))[..]].concat()),
@@ -274,7 +288,9 @@ fn chain(extensions: &[u8], proto: u8, payload: &[u8]) -> Vec<u8> {
 
 fn tcp(src: u16, dst: u16) -> Vec<u8> {
     let mut bytes = [src.to_be_bytes(), dst.to_be_bytes()].concat();
-    bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x60, 0x18, 1, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4]);
+    bytes.extend([
+        0, 0, 0, 1, 0, 0, 0, 2, 0x60, 0x18, 1, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4,
+    ]);
     bytes
 }
 

@@ -156,7 +156,9 @@ fn compare(files: &[PathBuf]) -> Result<Report> {
     thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("work does not panic"))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("work does not panic"))
     })?;
     Ok(report.into_inner().expect("no thread panicked"))
 }
@@ -166,12 +168,16 @@ fn compare_file(tshark: &Tshark, path: &Path) -> Result<Report> {
     let (frames, fault) = read(path);
     let answers = tshark.answers(path)?;
     if let Some(ReadError::UnsupportedLinkType(link_type)) = fault {
-        report.left_out.push(format!("{} (link type {link_type})", path.display()));
+        report
+            .left_out
+            .push(format!("{} (link type {link_type})", path.display()));
         return Ok(report);
     }
     if frames.is_empty() && answers.is_empty() {
         let reason = fault.map_or("no packets".to_owned(), |fault| fault.to_string());
-        report.left_out.push(format!("{} ({reason})", path.display()));
+        report
+            .left_out
+            .push(format!("{} ({reason})", path.display()));
         return Ok(report);
     }
     if frames.len() != answers.len() {

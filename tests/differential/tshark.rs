@@ -97,7 +97,7 @@ impl Tshark {
 }
 
 /// Fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 42] = [
+const FIELDS: [&str; 43] = [
     "frame.time_epoch",
     "frame.len",
     "frame.protocols",
@@ -113,6 +113,7 @@ const FIELDS: [&str; 42] = [
     "ieee8021ah.etype",
     "sll.etype",
     "sll.ltype",
+    "sll.gretype",
     "null.type",
     "null.family",
     "chdlc.protocol",
@@ -153,7 +154,9 @@ impl<'a> Row<'a> {
     fn values(&self, field: &str) -> impl Iterator<Item = &'a str> {
         let column = FIELDS.iter().position(|name| *name == field);
         let text = column.and_then(|column| self.0.get(column)).copied();
-        text.unwrap_or("").split(',').filter(|value| !value.is_empty())
+        text.unwrap_or("")
+            .split(',')
+            .filter(|value| !value.is_empty())
     }
 
     fn text(&self, field: &str) -> Option<&'a str> {
@@ -168,9 +171,8 @@ impl<'a> Row<'a> {
         self.numbers(field).next()
     }
 
-    /// Whether any value is not 0.
     fn is_set(&self, field: &str) -> bool {
-        self.numbers(field).any(|value| value != 0)
+        self.number(field).is_some_and(|value| value != 0)
     }
 
     fn address(&self, field: &str) -> Option<IpAddr> {
@@ -220,7 +222,10 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
         fragment: network.fragment,
         ports: network.ports,
         tcp_flags: network.tcp_flags,
-        malformed: row.text("_ws.malformed").and(stack(row).last()).map(str::to_owned),
+        malformed: row
+            .text("_ws.malformed")
+            .and(stack(row).last())
+            .map(str::to_owned),
         wire_len: row.number("frame.len").context("no frame.len")?,
         timestamp_ns: row.text("frame.time_epoch").and_then(nanoseconds),
     })
@@ -264,7 +269,10 @@ fn link(row: &Row<'_>) -> Link {
     let mut ether_type = None;
     let mut vlan_ids = Vec::new();
     let (mut ids, mut types) = (row.numbers("vlan.id"), row.numbers("vlan.etype"));
-    let (mut ad_ids, mut ad_types) = (row.numbers("ieee8021ad.id"), row.numbers("ieee8021ah.etype"));
+    let (mut ad_ids, mut ad_types) = (
+        row.numbers("ieee8021ad.id"),
+        row.numbers("ieee8021ah.etype"),
+    );
     let mut lens = row.numbers("vlan.len");
     for layer in stack(row) {
         match layer {
@@ -272,7 +280,10 @@ fn link(row: &Row<'_>) -> Link {
                 let len = row.number("eth.len").or(row.number("eth.invalid_lentype"));
                 ether_type = row.number("eth.type").or(len.map(|_| LLC));
             }
-            "sll" => ether_type = row.number("sll.etype").or(row.number("sll.ltype")),
+            "sll" => {
+                let fields = ["sll.etype", "sll.gretype", "sll.ltype"];
+                ether_type = fields.into_iter().find_map(|field| row.number(field));
+            }
             "null" => ether_type = null_type(row),
             "chdlc" => ether_type = row.number("chdlc.protocol"),
             "ppp" => ether_type = row.number("ppp.protocol").map(ppp_type),
@@ -294,7 +305,10 @@ fn link(row: &Row<'_>) -> Link {
     }
     Link {
         ether_type: ether_type.and_then(|number| u16::try_from(number).ok()),
-        vlan_ids: vlan_ids.into_iter().filter_map(|id| u16::try_from(id).ok()).collect(),
+        vlan_ids: vlan_ids
+            .into_iter()
+            .filter_map(|id| u16::try_from(id).ok())
+            .collect(),
     }
 }
 
@@ -358,11 +372,17 @@ fn network(row: &Row<'_>) -> Network {
         // Only after IPv6 are these extension headers.
         return with_transport(row, network, transport);
     }
+    let mut offsets = row.numbers("ipv6.fraghdr.offset");
+    let mut mores = row.numbers("ipv6.fraghdr.more");
     let mut chains = EXTENSIONS.map(|(layer, field)| (layer, row.numbers(field)));
     while let Some(layer) = transport.filter(|layer| layer.starts_with(EXTENSION_PREFIX)) {
         let chain = chains.iter_mut().find(|(known, _)| *known == layer);
         if let Some(next) = chain.and_then(|(_, numbers)| numbers.next()) {
             network.ip_proto = u8::try_from(next).ok();
+        }
+        if layer == "ipv6.fraghdr" {
+            network.is_later_fragment |= offsets.next().is_some_and(|offset| offset != 0);
+            network.fragment |= network.is_later_fragment || mores.next() == Some(1);
         }
         transport = layers.next();
     }
@@ -383,12 +403,12 @@ fn with_transport(row: &Row<'_>, mut network: Network, transport: Option<&str>) 
 fn ipv4(row: &Row<'_>) -> Network {
     Network {
         ether_type: Some(0x0800),
-        ip_proto: row.number("ip.proto").and_then(|proto| u8::try_from(proto).ok()),
+        ip_proto: row
+            .number("ip.proto")
+            .and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ip.src"),
         dst: row.address("ip.dst"),
-        // Of the outermost header only.
-        fragment: row.number("ip.flags.mf").is_some_and(|bit| bit != 0)
-            || row.number("ip.frag_offset").is_some_and(|offset| offset != 0),
+        fragment: row.is_set("ip.flags.mf") || row.is_set("ip.frag_offset"),
         ..Network::default()
     }
 }
@@ -396,11 +416,11 @@ fn ipv4(row: &Row<'_>) -> Network {
 fn ipv6(row: &Row<'_>) -> Network {
     Network {
         ether_type: Some(0x86dd),
-        ip_proto: row.number("ipv6.nxt").and_then(|proto| u8::try_from(proto).ok()),
+        ip_proto: row
+            .number("ipv6.nxt")
+            .and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ipv6.src"),
         dst: row.address("ipv6.dst"),
-        is_later_fragment: row.is_set("ipv6.fraghdr.offset"),
-        fragment: row.is_set("ipv6.fraghdr.offset") || row.is_set("ipv6.fraghdr.more"),
         ..Network::default()
     }
 }

@@ -67,7 +67,10 @@ pub(crate) const RULES: &[Rule] = &[
         name: "length field after an S-tag",
         reason: "a frame with a length can carry an 802.1ad tag; tshark knows lengths only \
                  without tags and after 802.1Q tags",
-        example: Bytes(1, "02000000000202000000000188a8e0640100e06586dd6000000000202c402001"),
+        example: Bytes(
+            1,
+            "02000000000202000000000188a8e0640100e06586dd6000000000202c402001",
+        ),
         fields: &[Class, EtherType],
         applies: |frame, ours, theirs| {
             let number = theirs.ether_type.unwrap_or(0);
@@ -97,10 +100,38 @@ pub(crate) const RULES: &[Rule] = &[
         applies: |frame, ours, _| frame.link_type.0 == 0 && ours.ether_type == Some(0),
     },
     Rule {
+        name: "Linux cooked, frame inside",
+        reason: "protocols 3 and 7 are Linux's ETH_P_ALL and PPP; tshark goes on with an Ethernet \
+                 or PPP header, we file frames under the number",
+        example: Bytes(
+            113,
+            "00040001000602000000000100000003020000000002020000000001080045000014",
+        ),
+        fields: INNER,
+        applies: |frame, ours, _| {
+            matches!(frame.link_type.0, 113 | 276) && matches!(ours.ether_type, Some(3 | 7))
+        },
+    },
+    Rule {
+        name: "Linux cooked, netlink",
+        reason: "a netlink message has no EtherType, which is a class of its own; tshark names no \
+                 type",
+        example: Bytes(113, "000403380000000000000000000000001400000012000103"),
+        fields: &[Class, EtherType],
+        applies: |frame, ours, theirs| {
+            matches!(frame.link_type.0, 113 | 276)
+                && ours.ether_type == Some(0)
+                && theirs.ether_type.is_none()
+        },
+    },
+    Rule {
         name: "even PPP protocol number",
         reason: "PPP's numbers are odd (RFC 1661, section 2); tshark looks even ones up as \
                  EtherTypes, we file them under PPP's",
-        example: Bytes(9, "ff0308004700004412340000403300000a0000010a00000294040000010101001104000000000000"),
+        example: Bytes(
+            9,
+            "ff0308004700004412340000403300000a0000010a00000294040000010101001104000000000000",
+        ),
         fields: INNER,
         applies: |frame, ours, theirs| {
             matches!(frame.link_type.0, 9 | 50)
@@ -151,7 +182,9 @@ pub(crate) const RULES: &[Rule] = &[
             has_error(frame, &[TruncatedIpv4, TruncatedIpv6])
                 && ours.class == "unparsed"
                 && theirs.dst.is_none()
-                && theirs.ether_type.is_none_or(|number| Some(number) == ours.ether_type)
+                && theirs
+                    .ether_type
+                    .is_none_or(|number| Some(number) == ours.ether_type)
         },
     },
     Rule {
@@ -178,7 +211,10 @@ pub(crate) const RULES: &[Rule] = &[
         name: "raw link, bad IP header",
         reason: "a link type that carries only IPv4 or only IPv6 says what the frame is; tshark \
                  names no type when the version is wrong",
-        example: Bytes(229, "e00000000010134020010db810000000000000000000000120010db8000000000000000000000002"),
+        example: Bytes(
+            229,
+            "e00000000010134020010db810000000000000000000000120010db8000000000000000000000002",
+        ),
         fields: &[EtherType],
         applies: |frame, ours, theirs| {
             matches!(frame.link_type.0, 228 | 229)
@@ -191,17 +227,37 @@ pub(crate) const RULES: &[Rule] = &[
         name: "IPv6 extension header cut",
         reason: "a header counts when its next-header and length bytes are there (eight bytes of \
                  a fragment header); tshark shows the next header of one that is cut",
-        example: Bytes(101, "600000000000004020010db800000000000000000000000120010db80000000000000000000000022c00"),
+        example: Bytes(
+            101,
+            "600000000000004020010db800000000000000000000000120010db80000000000000000000000022c00",
+        ),
         fields: &[Class, IpProto, Fragment],
         applies: |frame, ours, _| {
             has_error(frame, &[TruncatedExtension]) && ours.class == "unparsed"
         },
     },
     Rule {
+        name: "IPv6 payload length 0 before hop-by-hop options",
+        reason: "a length of 0 means up to the end of the frame (Linux's super-frames); in front \
+                 of hop-by-hop options tshark takes it as 0 when they hold no jumbo length",
+        example: Bytes(
+            101,
+            "600000000000004020010db800000000000000000000000120010db800000000000000000000000211000000000000000007003500080000",
+        ),
+        fields: &[Class, IpProto, Fragment, Ports, TcpFlags, Dns],
+        applies: |frame, ours, theirs| {
+            let is_zero = |packet: &[u8]| matches!(packet, [_, _, _, _, 0, 0, 0, ..]);
+            theirs.ip_proto == Some(0) && frame.ipv6_packet(ours).is_some_and(is_zero)
+        },
+    },
+    Rule {
         name: "IP options malformed",
         reason: "the options inside a header are not needed to go on, only its length is; tshark \
                  gives up inside them",
-        example: Bytes(101, "600000000010004020010db800000000000000000000000120010db80000000000000000000000023a000000000000088700000000000000"),
+        example: Bytes(
+            101,
+            "600000000010004020010db800000000000000000000000120010db800000000000000000000000211000000000000088707003500080000",
+        ),
         fields: &[Class, IpProto, Fragment, Ports, TcpFlags, Dns],
         applies: |_, ours, theirs| {
             let stopped_in = theirs.malformed.as_deref().unwrap_or("");
@@ -213,21 +269,13 @@ pub(crate) const RULES: &[Rule] = &[
         name: "long IPv6 chain",
         reason: "the kernel program follows a bounded number of extension headers, more than any \
                  order of RFC 8200 has",
-        example: Bytes(101, "6000000000603c4020010db800000000000000000000000120010db80000000000000000000000023c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000001100000000000000"),
+        example: Bytes(
+            101,
+            "6000000000683c4020010db800000000000000000000000120010db80000000000000000000000023c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c000000000000003c0000000000000011000000000000000007003500080000",
+        ),
         fields: &[Class, IpProto, Fragment, Ports, TcpFlags, Dns],
         applies: |frame, ours, _| {
             has_error(frame, &[TooManyExtensions]) && ours.class == "unparsed"
-        },
-    },
-    Rule {
-        name: "IPv6 payload length 0 before hop-by-hop options",
-        reason: "a length of 0 means up to the end of the frame (Linux's super-frames); in front \
-                 of hop-by-hop options tshark takes it as 0 when they hold no jumbo length",
-        example: Bytes(101, "600000000000004020010db800000000000000000000000120010db800000000000000000000000211000000000000000007003500080000"),
-        fields: &[Class, IpProto, Fragment, Ports, TcpFlags, Dns],
-        applies: |frame, ours, theirs| {
-            let is_zero = |packet: &[u8]| matches!(packet, [_, _, _, _, 0, 0, 0, ..]);
-            theirs.ip_proto == Some(0) && frame.ipv6_packet(ours).is_some_and(is_zero)
         },
     },
     Rule {
@@ -258,8 +306,7 @@ pub(crate) const RULES: &[Rule] = &[
         example: Corpus("ndpi/fuzz-2021-06-07-c6c72a0a56.pcap", 1),
         fields: &[WireLen],
         applies: |_, ours, theirs| {
-            ours.wire_len > i32::MAX.cast_unsigned()
-                && theirs.wire_len == i32::MAX.cast_unsigned()
+            ours.wire_len > i32::MAX.cast_unsigned() && theirs.wire_len == i32::MAX.cast_unsigned()
         },
     },
     Rule {
@@ -280,5 +327,8 @@ const INNER: &[Field] = &[
 ];
 
 fn has_error(frame: &Frame, errors: &[ParseError]) -> bool {
-    frame.headers.error().is_some_and(|error| errors.contains(&error))
+    frame
+        .headers
+        .error()
+        .is_some_and(|error| errors.contains(&error))
 }

@@ -41,10 +41,7 @@ impl Classic {
     /// Whether a file that begins with these bytes has this format, in either byte order, with
     /// microseconds or nanoseconds.
     pub(super) fn is_magic(magic: u32) -> bool {
-        matches!(
-            magic,
-            0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1
-        )
+        matches!(magic, 0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1)
     }
 
     /// Begins a file with its header: at least [`Self::HEADER_BYTES`].
@@ -97,7 +94,24 @@ impl Decoder for Classic {
         let (record, rest) = bytes
             .split_first_chunk::<RECORD_BYTES>()
             .ok_or(Stop::NeedMore)?;
-        let [s0, s1, s2, s3, f0, f1, f2, f3, a0, a1, a2, a3, b0, b1, b2, b3] = *record;
+        let [
+            s0,
+            s1,
+            s2,
+            s3,
+            f0,
+            f1,
+            f2,
+            f3,
+            a0,
+            a1,
+            a2,
+            a3,
+            b0,
+            b1,
+            b2,
+            b3,
+        ] = *record;
         let (a, b) = (self.u32([a0, a1, a2, a3]), self.u32([b0, b1, b2, b3]));
         let (captured, wire_len) = match self.lengths {
             Lengths::CapturedFirst => (a, b),

@@ -201,7 +201,10 @@ fn linux_cooked(data: &[u8]) -> Option<Located> {
     let [_, kind, d0, d1, l0, l1, address @ .., p0, p1] = *header;
     let protocol = u16::from_be_bytes([p0, p1]);
     Some(Located {
-        link: network(cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol), 16),
+        link: network(
+            cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol),
+            16,
+        ),
         src_mac: cooked_mac(u16::from_be_bytes([l0, l1]), address),
         egress: kind == PACKET_OUTGOING,
     })
@@ -214,7 +217,10 @@ fn linux_cooked_2(data: &[u8]) -> Option<Located> {
     let [p0, p1, _, _, _, _, _, _, d0, d1, kind, len, address @ ..] = *header;
     let protocol = u16::from_be_bytes([p0, p1]);
     Some(Located {
-        link: network(cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol), 20),
+        link: network(
+            cooked_ether_type(u16::from_be_bytes([d0, d1]), protocol),
+            20,
+        ),
         src_mac: cooked_mac(u16::from(len), address),
         egress: kind == PACKET_OUTGOING,
     })
@@ -223,10 +229,11 @@ fn linux_cooked_2(data: &[u8]) -> Option<Located> {
 /// `PACKET_OUTGOING` of packet(7).
 const PACKET_OUTGOING: u8 = 4;
 
-/// The protocol field is no `EtherType` for some device types: `ARPHRD_FRAD`, 802.11 with
-/// radiotap, netlink.
+/// The protocol field holds a netlink family for netlink's device type, and else an `EtherType`
+/// or one of Linux's own numbers below 0x0600 (`ETH_P_…`).
 fn cooked_ether_type(device_type: u16, protocol: u16) -> u16 {
-    if matches!(device_type, 770 | 803 | 824) {
+    const ARPHRD_NETLINK: u16 = 824;
+    if device_type == ARPHRD_NETLINK {
         0
     } else {
         protocol

@@ -44,7 +44,11 @@ impl Sink {
         };
         let is_regular = file.metadata()?.is_file();
         Ok(Self {
-            end: if is_regular { file.stream_position()? } else { 0 },
+            end: if is_regular {
+                file.stream_position()?
+            } else {
+                0
+            },
             file,
             is_regular,
             buffer: Vec::with_capacity(BUFFER_BYTES),

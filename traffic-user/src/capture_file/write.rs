@@ -41,7 +41,10 @@ impl Format {
     /// The format that a file's name asks for: pcap for `.pcap`, pcapng for everything else.
     #[must_use]
     pub fn of(target: &Path) -> Self {
-        if target.extension().is_some_and(|extension| extension == "pcap") {
+        if target
+            .extension()
+            .is_some_and(|extension| extension == "pcap")
+        {
             Self::Pcap
         } else {
             Self::Pcapng
@@ -234,9 +237,7 @@ impl CaptureWriter {
             ..PcapHeader::default()
         };
         self.sink.add(24, false, |buffer| {
-            header
-                .write_to(buffer)
-                .expect("a vector takes everything");
+            header.write_to(buffer).expect("a vector takes everything");
         })?;
         Ok(())
     }
@@ -248,8 +249,9 @@ impl CaptureWriter {
             .write_to::<LittleEndian, _>(&self.state, &mut bytes)
             .map_err(io::Error::other)?;
         self.state.update_from_block(&block);
-        self.sink
-            .add(bytes.len(), false, |buffer| buffer.extend_from_slice(&bytes))?;
+        self.sink.add(bytes.len(), false, |buffer| {
+            buffer.extend_from_slice(&bytes)
+        })?;
         Ok(())
     }
 }
