@@ -1,6 +1,7 @@
 //! Compares what the file reader says about every packet with what tshark says.
 
 mod answer;
+mod formats;
 mod generated;
 mod tshark;
 mod tshark_rules;
@@ -36,6 +37,11 @@ fn main() -> ExitCode {
             generated_packets_agree_with_tshark,
         ),
         Test::new(
+            "every_form_of_capture_file_agrees_with_tshark",
+            &[Need::Tool("tshark")],
+            every_form_of_capture_file_agrees_with_tshark,
+        ),
+        Test::new(
             "every_packet_of_the_corpus_agrees_with_tshark",
             &[Need::Corpus, Need::Tool("tshark")],
             every_packet_of_the_corpus_agrees_with_tshark,
@@ -54,6 +60,14 @@ fn generated_packets_agree_with_tshark() -> Result<()> {
     for (number, (rule, _)) in (1..).zip(generated::examples()) {
         report.needs(rule, &examples, number)?;
     }
+    Ok(())
+}
+
+fn every_form_of_capture_file_agrees_with_tshark() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let files = formats::write(directory.path())?;
+    let report = agree(&files)?;
+    ensure!(report.files == files.len(), "a file was left out");
     Ok(())
 }
 
@@ -128,7 +142,10 @@ impl Report {
     }
 
     fn print(&self) {
-        println!("compared {} packets of {} files", self.packets, self.files);
+        println!(
+            "\ncompared {} packets of {} files",
+            self.packets, self.files
+        );
         for file in &self.left_out {
             println!("left out: {file}");
         }
