@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 
 pub use need::{Need, corpus};
 
@@ -51,22 +51,23 @@ impl<'a> Test<'a> {
         if let Some((need, missing)) = self.needs.iter().find_map(|n| Some((n, n.missing()?))) {
             let reason = format!("not run (needs {missing})");
             return if require_all && *need != Need::Long {
-                Outcome::Failed(anyhow!(reason))
+                Outcome::Failed(reason)
             } else {
                 Outcome::Skipped(reason)
             };
         }
         match catch_unwind(AssertUnwindSafe(self.run)) {
             Ok(Ok(())) => Outcome::Passed,
-            Ok(Err(error)) => Outcome::Failed(error),
-            Err(_) => Outcome::Failed(anyhow!("panicked")),
+            // With its causes, and a backtrace where RUST_BACKTRACE asks for one.
+            Ok(Err(error)) => Outcome::Failed(format!("{error:?}")),
+            Err(_) => Outcome::Failed("panicked".to_owned()),
         }
     }
 }
 
 enum Outcome {
     Passed,
-    Failed(anyhow::Error),
+    Failed(String),
     Skipped(String),
 }
 
@@ -105,9 +106,9 @@ fn run<'a>(tests: impl Iterator<Item = &'a Test<'a>>) -> ExitCode {
                 passed += 1;
                 println!("ok");
             }
-            Outcome::Failed(error) => {
+            Outcome::Failed(reason) => {
                 failed += 1;
-                println!("FAILED\n{error:?}");
+                println!("FAILED\n{reason}");
             }
             Outcome::Skipped(reason) => {
                 skipped += 1;
@@ -137,4 +138,50 @@ pub fn wait_until(
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    const NO_TOOL: &[Need] = &[Need::Tool("no-such-tool")];
+
+    fn words(test: &Test<'_>, require_all: bool) -> String {
+        match test.outcome(require_all) {
+            Outcome::Passed => "ok".to_owned(),
+            Outcome::Failed(reason) => format!("FAILED: {reason}"),
+            Outcome::Skipped(reason) => reason,
+        }
+    }
+
+    #[test]
+    fn a_test_that_lacks_something_does_not_pass() {
+        let test = Test::new("any", NO_TOOL, || Ok(()));
+        assert_eq!(words(&test, false), "not run (needs no-such-tool)");
+        assert_eq!(words(&test, true), "FAILED: not run (needs no-such-tool)");
+    }
+
+    #[test]
+    fn errors_and_panics_are_failures() {
+        let errs = Test::new("errs", &[], || Err(anyhow!("no")));
+        assert!(words(&errs, false).starts_with("FAILED: no"));
+        let panics = Test::new("panics", &[], || panic!("this panic is part of the test"));
+        assert_eq!(words(&panics, false), "FAILED: panicked");
+        let passes = Test::new("passes", &[], || Ok(()));
+        assert_eq!(words(&passes, true), "ok");
+    }
+
+    #[test]
+    fn waiting_has_an_end() {
+        let mut asked = 0;
+        let third = || {
+            asked += 1;
+            asked == 3
+        };
+        assert!(wait_until("the third", Duration::from_secs(5), third).is_ok());
+        let error = wait_until("nothing", Duration::from_millis(20), || false).unwrap_err();
+        assert_eq!(error.to_string(), "wait for nothing: not within 20ms");
+    }
 }

@@ -7,6 +7,10 @@
 //! Integers in the shared records are in host byte order, because both sides run on the same
 //! machine; addresses stay as they were on the wire.
 #![no_std]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets and sizes are far below 2^32, and checked conversions cost kernel instructions"
+)]
 
 pub mod config;
 pub mod packet;

@@ -181,12 +181,24 @@ pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Head
     walk.header_len
 }
 
+/// Result of [`parse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What was found, up to the first error.
+    pub headers: Headers,
+    /// As [`parse_into`] returns it.
+    pub header_len: u32,
+}
+
 /// Parses `packet`, as [`parse_into`].
 #[must_use]
-pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Headers {
+pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Parsed {
     let mut headers = Headers::EMPTY;
-    parse_into(packet, link, &mut headers);
-    headers
+    let header_len = parse_into(packet, link, &mut headers);
+    Parsed {
+        headers,
+        header_len,
+    }
 }
 
 struct Walk<'a, P: Packet + ?Sized> {

@@ -40,9 +40,9 @@ pub enum Protocol {
     Sctp,
     /// Generic Routing Encapsulation; what it carries is not looked into.
     Gre,
-    /// IPsec Encapsulating Security Payload.
+    /// `IPsec` Encapsulating Security Payload.
     Esp,
-    /// IPsec Authentication Header; what it protects is not looked into.
+    /// `IPsec` Authentication Header; what it protects is not looked into.
     Ah,
     /// Any other protocol over IPv4 or IPv6, by its protocol number.
     OtherIp,
@@ -211,6 +211,12 @@ pub enum Selector {
 pub struct Selection(pub u32);
 
 impl Selection {
+    /// Whether nothing is left out.
+    #[must_use]
+    pub const fn is_everything(self) -> bool {
+        self.0 == 0
+    }
+
     /// The set with `selector` added.
     #[must_use]
     pub const fn with(self, selector: Selector) -> Self {

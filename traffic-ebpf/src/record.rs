@@ -139,7 +139,7 @@ impl Headers {
             )
     }
 
-    /// ICMP or ICMPv6 type and code, where they were read.
+    /// ICMP or `ICMPv6` type and code, where they were read.
     #[must_use]
     pub fn icmp_type_code(&self) -> Option<(u8, u8)> {
         let icmp = self.protocol == Protocol::Icmp as u8 || self.protocol == Protocol::Icmp6 as u8;

@@ -15,6 +15,19 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// `-v` minus `-q`.
+    #[must_use]
+    pub fn verbosity(&self) -> i16 {
+        let output = match &self.command {
+            Some(Command::Capture(args)) => &args.output,
+            Some(Command::Read(args)) => &args.output,
+            Some(Command::Interfaces) | None => return 0,
+        };
+        i16::from(output.verbose) - i16::from(output.quiet)
+    }
+}
+
 /// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,6 +41,7 @@ pub enum Command {
 
 /// Arguments of `traffic capture`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct CaptureArgs {
     /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
     /// default route, else the first that is up and not loopback.
@@ -227,7 +241,7 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert!(parse_duration("-1").is_err());
         assert!(parse_duration("5 parsecs").is_err());

@@ -3,8 +3,18 @@
 //! One packet, one way: a source ([`kernel`](https://docs.rs/aya) or [`capture_file`]) gives
 //! [`record::PacketRecord`]s; pure stages fold them; [`report`] shows the result.
 
+pub mod analysis;
 pub mod capture_file;
 pub mod cli;
+pub mod command;
+pub mod counts;
+pub mod diagnostics;
+pub mod dns;
+pub mod history;
 pub mod kernel;
+pub mod ledger;
 pub mod record;
 pub mod report;
+pub mod snapshot;
+pub mod stages;
+pub mod timeline;

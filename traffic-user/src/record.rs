@@ -39,6 +39,13 @@ impl PacketRecord {
         Self(summary)
     }
 
+    /// The same packet on the interface with this number.
+    #[must_use]
+    pub fn on_interface(mut self, number: u16) -> Self {
+        self.0.interface = number;
+        self
+    }
+
     /// Nanoseconds since the Unix epoch.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {

@@ -12,7 +12,7 @@ use std::{
     process::{Child, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use nix::{
     sys::signal::{Signal, kill},
@@ -93,6 +93,11 @@ impl Demo {
         // From here on signals end the capture, and the namespaces go whatever happens.
         let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM])?;
         fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
+        for file in FILES.map(|file| self.out.join(file)) {
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+            }
+        }
         let stage = Stage::new(self.duration)?;
         let mut capture = self.start_capture(&stage)?;
         let status = wait(&mut capture, &mut signals)?;
@@ -102,7 +107,10 @@ impl Demo {
             eprintln!("traffic capture: {status}");
             return Ok(ExitCode::FAILURE);
         }
-        eprintln!("left in {}: {}", self.out.display(), FILES.join(", "));
+        for file in FILES.map(|file| self.out.join(file)) {
+            ensure!(file.exists(), "the capture left no {}", file.display());
+            eprintln!("{}", file.display());
+        }
         Ok(ExitCode::SUCCESS)
     }
 

@@ -3,7 +3,9 @@
 use std::{
     env,
     io::{self, BufRead, IsTerminal, Write},
+    path::Path,
     process::{Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,6 +40,9 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "tshark",
     "xdp-tools",
 ];
+
+/// Whether this process has fetched the lists of packages.
+static UPDATED: AtomicBool = AtomicBool::new(false);
 
 /// Finds or installs everything; the other commands run what they need of it
 #[derive(Args, Debug, Default)]
@@ -81,18 +86,16 @@ impl Setup {
         if Compiler::find().is_none() {
             self.install_compiler()?;
         }
-        let compiler = Compiler::find();
-        let llvm = match &compiler {
-            Some(compiler) => compiler.llvm_major()?,
-            None if self.dry_run => "22".to_owned(),
-            None => bail!("find the compiler that was just installed"),
+        let llvm = match Compiler::find() {
+            Some(compiler) => compiler.llvm(),
+            None if self.dry_run => toolchain::OLDEST_LLVM,
+            None => bail!("the compiler that was just installed is not usable"),
         };
-        // A compiler that came with its linker's match needs none.
-        let toolchain = Toolchain::find();
-        if toolchain.is_some() {
-            return Ok(toolchain);
+        // A linker may have waited for its compiler.
+        if let Some(toolchain) = Toolchain::find() {
+            return Ok(Some(toolchain));
         }
-        self.install_linker(&llvm)?;
+        self.install_linker(llvm)?;
         let toolchain = Toolchain::find();
         ensure!(
             self.dry_run || toolchain.is_some(),
@@ -113,8 +116,7 @@ impl Setup {
     }
 
     fn install_compiler(&self) -> Result<()> {
-        let rustup = process::find("rustup").is_some();
-        if rustup {
+        if process::find("rustup").is_some() {
             let added =
                 self.step(process::command("rustup").args(["component", "add", "rust-src"]));
             match added {
@@ -137,7 +139,7 @@ impl Setup {
         self.apt_install(&missing)
     }
 
-    fn install_linker(&self, llvm: &str) -> Result<()> {
+    fn install_linker(&self, llvm: u32) -> Result<()> {
         let llvm_dev = format!("llvm-{llvm}-dev");
         let mut packages = LINKER_PACKAGES.to_vec();
         packages.push(&llvm_dev);
@@ -146,8 +148,11 @@ impl Setup {
             None => eprintln!("# needs LLVM {llvm} with its headers"),
         }
         let mut install = process::cargo();
+        let prefix = format!("/usr/lib/llvm-{llvm}");
+        if Path::new(&prefix).exists() || self.dry_run {
+            install.env("LLVM_PREFIX", prefix);
+        }
         install
-            .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"))
             .args(["install", "bpf-linker", "--version", LINKER_VERSION])
             .args(["--locked", "--no-default-features", "--features"])
             .arg(format!("llvm-{llvm}"));
@@ -162,7 +167,9 @@ impl Setup {
         if packages.is_empty() {
             return Ok(());
         }
-        self.administrate(&["apt-get", "update"])?;
+        if !UPDATED.swap(true, Ordering::Relaxed) {
+            self.administrate(&["apt-get", "update"])?;
+        }
         let options = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "install"];
         // Nothing that is installed goes away for it.
         let options = [

@@ -6,15 +6,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
-
 use crate::process;
 
 /// The eBPF target, little endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
+/// Flags of the eBPF build: BTF for the kernel, and 32-bit operations and jumps (Linux 5.1).
+const FLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf -Ctarget-cpu=v3";
 /// Where Debian's compiler lives.
 const DEBIAN: &str = "/usr";
+/// LLVM of the oldest compiler that the workspace allows.
+pub(crate) const OLDEST_LLVM: u32 = 22;
 
 /// A compiler with the source of its `core`, and a linker that reads its bitcode.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Toolchain {
 #[derive(Debug)]
 pub(crate) struct Compiler {
     sysroot: PathBuf,
+    llvm: u32,
 }
 
 impl Toolchain {
@@ -52,26 +55,8 @@ impl Toolchain {
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
             // It would go before RUSTFLAGS.
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", self.flags().join(" "));
+            .env("RUSTFLAGS", FLAGS);
         command
-    }
-
-    fn flags(&self) -> Vec<String> {
-        let mut flags = vec![
-            "-Cdebuginfo=2".to_owned(),
-            "-Clink-arg=--btf".to_owned(),
-            // 32-bit operations and jumps: Linux 5.1.
-            "-Ctarget-cpu=v3".to_owned(),
-        ];
-        // Programs may read memory at any address; without this they read words byte by byte.
-        // Told to the linker, which makes the code: the compiler calls the feature unstable.
-        let feature = "allows-misaligned-mem-access";
-        if stdout(process::command(&self.linker).arg("--help"))
-            .is_some_and(|help| help.contains(feature))
-        {
-            flags.push(format!("-Clink-arg=--cpu-features=+{feature}"));
-        }
-        flags
     }
 }
 
@@ -82,33 +67,28 @@ impl Compiler {
     }
 
     /// Major version of the LLVM that it writes bitcode with.
-    ///
-    /// # Errors
-    /// When it does not say.
-    pub(crate) fn llvm_major(&self) -> Result<String> {
-        self.ask(&["-vV"])
-            .and_then(|text| {
-                let version = text
-                    .lines()
-                    .find_map(|l| l.strip_prefix("LLVM version: "))?;
-                Some(version.split('.').next()?.to_owned())
-            })
-            .with_context(|| format!("ask {} for its LLVM", self.program("rustc").display()))
+    pub(crate) fn llvm(&self) -> u32 {
+        self.llvm
     }
 
+    /// The compiler in `sysroot`, if it has its source and is new enough.
     fn at(sysroot: PathBuf) -> Option<Self> {
-        let source = sysroot.join("lib/rustlib/src/rust/library/core");
-        let compiler = Self { sysroot };
-        (source.is_dir() && compiler.program("cargo").is_file()).then_some(compiler)
+        if !sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+            return None;
+        }
+        let version = stdout(process::command(sysroot.join("bin/rustc")).arg("-vV"))?;
+        let llvm = version
+            .lines()
+            .find_map(|line| line.strip_prefix("LLVM version: "))?
+            .split('.')
+            .next()?
+            .parse()
+            .ok()?;
+        (llvm >= OLDEST_LLVM).then_some(Self { sysroot, llvm })
     }
 
     fn program(&self, name: &str) -> PathBuf {
         self.sysroot.join("bin").join(name)
-    }
-
-    fn ask(&self, args: &[&str]) -> Option<String> {
-        let mut rustc = process::command(self.program("rustc"));
-        stdout(rustc.args(args))
     }
 
     /// Whether `linker` makes an eBPF object of this compiler's bitcode. Tried out, because a

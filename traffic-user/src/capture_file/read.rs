@@ -388,9 +388,10 @@ impl<R: Read> Window<R> {
         while self.bytes().len() < len {
             if self.fill()? == 0 {
                 let empty = self.bytes().is_empty();
-                return Err(match empty {
-                    true => ReadError::Empty,
-                    false => ReadError::CutShort,
+                return Err(if empty {
+                    ReadError::Empty
+                } else {
+                    ReadError::CutShort
                 });
             }
         }

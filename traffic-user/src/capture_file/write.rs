@@ -250,7 +250,7 @@ impl CaptureWriter {
             .map_err(io::Error::other)?;
         self.state.update_from_block(&block);
         self.sink.add(bytes.len(), false, |buffer| {
-            buffer.extend_from_slice(&bytes)
+            buffer.extend_from_slice(&bytes);
         })?;
         Ok(())
     }

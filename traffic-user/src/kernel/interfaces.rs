@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// `ARPHRD_…` values of `linux/if_arp.h` whose frames begin with an Ethernet header.
 const ETHERNET: [u16; 2] = [1, 772];
 /// Those whose frames begin with an IP header: PPP, raw IP, the IP tunnels, and none (tun,
-/// WireGuard).
+/// `WireGuard`).
 const IP: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
 /// `ARPHRD_LOOPBACK`.
 const LOOPBACK: u16 = 772;
@@ -312,10 +312,10 @@ impl LinkEvents {
         let (connection, _, messages) =
             rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
         let messages = messages.filter_map(|(message, _)| async move {
-            match message.payload {
-                NetlinkPayload::InnerMessage(message) => Some(message),
-                _ => None,
-            }
+            let NetlinkPayload::InnerMessage(message) = message.payload else {
+                return None;
+            };
+            Some(message)
         });
         Ok(Self {
             messages: Box::pin(messages),

@@ -134,17 +134,14 @@ fn shape(planned: Option<Duration>, bins: u32, cpus: usize) -> Shape {
             levels: OPEN_END_LEVELS,
         };
     };
-    let bar_ns = (planned.as_nanos() as u64).div_ceil(u64::from(bins)).max(1);
+    let planned_ns = nanoseconds(planned);
+    let bar_ns = planned_ns.div_ceil(u64::from(bins)).max(1);
     // Every level's width divides a bar, so that bars end where slots end.
     let halvings = (bar_ns / PLANNED_WIDTH_NS).next_power_of_two().ilog2();
     let width_ns = bar_ns.div_ceil(1 << halvings);
     let levels = |half: u32| {
         let first_level = width_ns * 2 * u64::from(half);
-        (planned.as_nanos() as u64)
-            .div_ceil(first_level)
-            .next_power_of_two()
-            .ilog2()
-            + 1
+        planned_ns.div_ceil(first_level).next_power_of_two().ilog2() + 1
     };
     while half > 64 && u64::from(half) * u64::from(levels(half) + 1) > most {
         half /= 2;
@@ -154,6 +151,11 @@ fn shape(planned: Option<Duration>, bins: u32, cpus: usize) -> Shape {
         half,
         levels: levels(half),
     }
+}
+
+/// Whole nanoseconds, up to 584 years.
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Loads the object with the settings; programs are loaded into the kernel one by one when they
@@ -168,7 +170,7 @@ pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Load
     let single = room == 1;
     let config = Pod(Config {
         count_limit: settings.count.unwrap_or(0),
-        planned_ns: settings.planned.map_or(0, |time| time.as_nanos() as u64),
+        planned_ns: settings.planned.map_or(0, nanoseconds),
         wake_bytes: u64::from(settings.ring_bytes) / 8,
         shape,
         snaplen: settings.snaplen,
@@ -209,8 +211,9 @@ pub(super) fn link(interface: &Interface) -> u32 {
     }
 }
 
-/// Whether frames in several buffers can be read at XDP (Linux 5.18).
-pub(super) fn has_xdp_load_bytes() -> bool {
+/// Whether XDP programs can copy frames, and read those in several buffers (Linux 5.18).
+#[must_use]
+pub fn has_xdp_load_bytes() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 18, 0))
 }
 
@@ -220,6 +223,10 @@ pub(super) fn program<'a>(
     name: &'static str,
 ) -> Result<&'a mut Program, LoadError> {
     let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the object has three kinds of program"
+    )]
     let loaded = match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
@@ -290,7 +297,7 @@ unsafe impl aya::Pod for Pod<traffic_ebpf::tally::NumberedKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<SlotCounts> {}
 
-const _: () = assert!(size_of::<Batch>() % 8 == 0);
+const _: () = assert!(size_of::<Batch>().is_multiple_of(8));
 
 #[cfg(test)]
 mod tests {
@@ -302,7 +309,7 @@ mod tests {
             let planned = Duration::from_secs(seconds);
             let shape = shape(Some(planned), bins, 2);
             let bar_ns = seconds * 1_000_000_000 / u64::from(bins);
-            let last = shape.slot(planned.as_nanos() as u64 - 1);
+            let last = shape.slot(nanoseconds(planned) - 1);
             assert!(last.end_ns < u64::MAX, "{shape:?} reaches the end");
             if bar_ns * u64::from(bins) == seconds * 1_000_000_000 && bar_ns % 1_000_000 == 0 {
                 let width = last.end_ns - last.start_ns;
@@ -316,7 +323,7 @@ mod tests {
         for cpus in [1, 2, 64, 512] {
             for planned in [
                 None,
-                Some(Duration::from_secs(60)),
+                Some(Duration::from_mins(1)),
                 Some(Duration::from_secs(1 << 20)),
             ] {
                 let slots = u64::from(shape(planned, 1000, cpus).slots());

@@ -5,6 +5,13 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
+/// `PACKET_MR_PROMISC` in the width of its field.
+const MR_PROMISC: libc::c_ushort = 1;
+/// Size of the request, as `setsockopt(2)` takes it.
+const REQUEST_BYTES: libc::socklen_t = 16;
+
+const _: () = assert!(libc::PACKET_MR_PROMISC == 1 && size_of::<libc::packet_mreq>() == 16);
+
 /// An interface that passes frames for other hosts up, while this lives (`packet(7)`,
 /// `PACKET_MR_PROMISC`). The kernel undoes it when the process ends, however it ends.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ impl Promiscuous {
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         let request = libc::packet_mreq {
             mr_ifindex: ifindex.cast_signed(),
-            mr_type: libc::PACKET_MR_PROMISC.unsigned_abs() as libc::c_ushort,
+            mr_type: MR_PROMISC,
             mr_alen: 0,
             mr_address: [0; 8],
         };
@@ -39,7 +46,7 @@ impl Promiscuous {
                 libc::SOL_PACKET,
                 libc::PACKET_ADD_MEMBERSHIP,
                 (&raw const request).cast(),
-                size_of::<libc::packet_mreq>() as libc::socklen_t,
+                REQUEST_BYTES,
             )
         };
         if result == 0 {

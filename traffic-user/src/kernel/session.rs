@@ -23,8 +23,9 @@ use super::{
     load::{self, LoadError, Pod, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot::{self, Snapshot},
+    snapshot,
 };
+use crate::snapshot::Snapshot;
 
 /// Which hook takes arriving frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +120,7 @@ impl Session {
             logger,
             attached: Vec::new(),
             added_clsact: Vec::new(),
-            planned_ns: settings
-                .planned
-                .map_or(u64::MAX, |time| time.as_nanos() as u64),
+            planned_ns: settings.planned.map_or(u64::MAX, load::nanoseconds),
             opened_ns: 0,
             closed_ns: 0,
             ebpf,

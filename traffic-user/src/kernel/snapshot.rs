@@ -1,4 +1,4 @@
-//! Everything that the kernel counted, at one moment.
+//! Reads the kernel's counters, summed over all CPUs.
 
 use std::collections::HashMap;
 
@@ -7,48 +7,17 @@ use aya::{
     maps::{Map, PerCpuArray, PerCpuHashMap},
 };
 use traffic_ebpf::{
-    tally::{Count, Counters, NumberedKey, Tally},
+    tally::{Count, Counters, NumberedKey},
     timeline::{Shape, SlotCounts},
 };
 
 use super::load::{LoadError, Pod};
-
-/// The kernel's counters, summed over all CPUs.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// By interface number × 2 + direction.
-    pub counters: Vec<Counters>,
-    /// Numbered classes by interface and direction.
-    pub numbered: Vec<(NumberedKey, Count)>,
-    /// Shape of the time slots.
-    pub shape: Shape,
-    /// Slots that counted anything, by index.
-    pub slots: Vec<(u32, SlotCounts)>,
-    /// Numbered classes by time slot.
-    pub slot_numbered: Vec<(NumberedKey, Count)>,
-}
-
-impl Snapshot {
-    /// Sum of a tally over interfaces and directions.
-    #[must_use]
-    pub fn tally(&self, tally: Tally) -> u64 {
-        self.counters
-            .iter()
-            .map(|counters| counters.tally(tally))
-            .sum()
-    }
-
-    /// Summaries that found the ring full.
-    #[must_use]
-    pub fn summaries_lost(&self) -> u64 {
-        self.slots.iter().map(|(_, slot)| slot.lost).sum()
-    }
-}
+use crate::snapshot::Snapshot;
 
 /// Reads the maps. They belong to one moment only while the gate is closed.
 pub(super) fn read(ebpf: &Ebpf, shape: Shape) -> Result<Snapshot, LoadError> {
     Ok(Snapshot {
-        counters: read_counters(ebpf)?,
+        places: read_counters(ebpf)?,
         numbered: read_numbered(ebpf, "NUMBERED")?,
         shape,
         slots: read_slots(ebpf)?,
@@ -92,7 +61,7 @@ fn read_slots(ebpf: &Ebpf) -> Result<Vec<(u32, SlotCounts)>, LoadError> {
 fn read_numbered(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(NumberedKey, Count)>, LoadError> {
     let hash: PerCpuHashMap<_, Pod<NumberedKey>, Pod<Count>> = map(ebpf, name)?;
     let mut sums: HashMap<NumberedKey, Count> = HashMap::new();
-    for entry in hash.iter() {
+    for entry in &hash {
         let (key, values) = entry.map_err(|source| LoadError::Map { name, source })?;
         let sum = sums.entry(key.0).or_default();
         values.iter().for_each(|count| *sum += count.0);

@@ -1,5 +1,17 @@
 //! The report model: everything that text, JSON, charts and pages show, and nothing they compute.
 
+pub mod assemble;
+pub mod chart;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod html;
+pub mod json;
+mod number;
+mod scale;
+mod series;
+pub mod text;
+mod verdict;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

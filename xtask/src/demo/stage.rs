@@ -1,8 +1,10 @@
 //! The network of the demonstration and what plays on it.
 
 use std::{
+    env,
+    os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -66,54 +68,51 @@ fn configure(namespace: &Namespace, host: u8) -> Result<()> {
 }
 
 /// A process on the stage; killed on drop.
-struct Player(Child);
+struct Player {
+    name: &'static str,
+    child: Child,
+}
 
 impl Player {
     /// This program as a host of the demonstration. It ends when its stdin does, so that it does
     /// not outlive this process, however that ends.
     fn peer(namespace: &Namespace, host: u8, period: f64) -> Result<Self> {
-        let program = std::env::current_exe().context("find this program")?;
-        namespace
-            .command(program)
+        let mut command = namespace.command(env::current_exe().context("find this program")?);
+        command
             .args(["demo-peer", &host.to_string(), &period.to_string()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .map(Self)
-            .context("start a peer")
+            .stdin(Stdio::piped());
+        Self::start("peer", &mut command)
     }
 
     fn ping(namespace: &Namespace, address: &str, period: f64) -> Result<Self> {
-        let deadline = format!("-w{}", longest(period));
-        Self::start(namespace, "ping", &["-q", "-i", "0.25", &deadline, address])
+        let mut command = namespace.command("ping");
+        command
+            .args(["-q", "-i", "0.25", "-w", &longest(period), address])
+            .stdin(Stdio::null());
+        Self::start("ping", &mut command)
     }
 
     /// Tagged frames come from a file: not every kernel has VLAN interfaces.
     fn replay(namespace: &Namespace, file: &Path, period: f64) -> Result<Self> {
-        let file = file.to_str().context("name a temporary file")?;
-        let duration = format!("--duration={}", longest(period));
-        let interface = format!("--intf1={VETH}");
-        let options = [
-            "--quiet",
-            "--timer=nano",
-            "--loop=0",
-            "--pps=20",
-            &duration,
-            &interface,
-            file,
-        ];
-        Self::start(namespace, "tcpreplay", &options)
+        let mut command = namespace.command("tcpreplay");
+        command
+            .args(["--quiet", "--timer=nano", "--loop=0", "--pps=20"])
+            .arg(format!("--duration={}", longest(period)))
+            .arg(format!("--intf1={VETH}"))
+            .arg(file)
+            .stdin(Stdio::null());
+        Self::start("tcpreplay", &mut command)
     }
 
-    fn start(namespace: &Namespace, program: &str, args: &[&str]) -> Result<Self> {
-        namespace
-            .command(program)
-            .args(args)
-            .stdin(Stdio::null())
+    fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C on the terminal ends the capture; the traffic goes on until it has.
+            .process_group(0)
             .spawn()
-            .map(Self)
-            .with_context(|| format!("start {program}"))
+            .with_context(|| format!("start {name}"))?;
+        Ok(Self { name, child })
     }
 }
 
@@ -124,8 +123,11 @@ fn longest(period: f64) -> String {
 
 impl Drop for Player {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            eprintln!("part of the traffic is missing: {}: {status}", self.name);
+        }
         // Both fail when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

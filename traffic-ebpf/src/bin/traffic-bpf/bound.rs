@@ -6,7 +6,7 @@
 
 /// `value`, of which the compiler knows nothing any more.
 #[inline(always)]
-pub fn opaque(value: u32) -> u32 {
+pub(crate) fn opaque(value: u32) -> u32 {
     #[cfg(target_arch = "bpf")]
     {
         let mut register = u64::from(value);
@@ -24,31 +24,36 @@ pub fn opaque(value: u32) -> u32 {
 /// A packet pointer that the compiler must not compute again: the verifier knows the range that was
 /// checked only for this one.
 #[inline(always)]
-pub fn pointer(mut address: usize) -> usize {
+pub(crate) fn pointer(address: usize) -> usize {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: a move that keeps the register as it is.
-    unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack, preserves_flags));
+    {
+        let mut register = address;
+        // SAFETY: a move that keeps the register as it is.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) register, options(nomem, nostack, preserves_flags));
+        }
+        register
     }
-    address
+    #[cfg(not(target_arch = "bpf"))]
+    core::hint::black_box(address)
 }
 
 /// `value` as an index below `limit`; `None` beyond it.
 #[inline(always)]
-pub fn index(value: u32, limit: usize) -> Option<usize> {
+pub(crate) fn index(value: u32, limit: usize) -> Option<usize> {
     let value = opaque(value) as usize;
     (value < limit).then_some(value)
 }
 
 /// A length from 1 to `limit`, which must be a power of two; `value` itself when it is in range.
 #[inline(always)]
-pub fn length(value: u32, limit: u32) -> u32 {
+pub(crate) fn length(value: u32, limit: u32) -> u32 {
     (opaque(value.wrapping_sub(1)) & (limit - 1)) + 1
 }
 
 /// Keeps the compiler from moving memory accesses across: an interrupt on this CPU may look.
 #[inline(always)]
-pub fn barrier() {
+pub(crate) fn barrier() {
     #[cfg(target_arch = "bpf")]
     // SAFETY: a jump to the next instruction, which the kernel removes; without `nomem` it orders
     // memory accesses for the compiler.
@@ -64,7 +69,7 @@ pub fn barrier() {
 /// # Safety
 /// `word` must point to an aligned word in a map.
 #[inline(always)]
-pub unsafe fn fetch_add(word: *mut u64, amount: u64) -> u64 {
+pub(crate) unsafe fn fetch_add(word: *mut u64, amount: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut value = amount;

@@ -21,7 +21,7 @@ const MAX_OFFSET: u32 = 0x7fff;
 
 /// A packet at a hook. [`Packet::read`] sees the bytes that lie directly behind the packet pointer;
 /// [`Hook::copy`] sees all.
-pub trait Hook<'a>: Packet {
+pub(crate) trait Hook<'a>: Packet {
     /// What the program was called with.
     type Context: EbpfContext;
 
@@ -122,7 +122,7 @@ fn parse_skb(context: &TcContext, join: *mut u32, link: Link, headers: &mut Head
 }
 
 /// A packet at XDP.
-pub struct XdpHook<'a>(&'a XdpContext, *mut u32);
+pub(crate) struct XdpHook<'a>(&'a XdpContext, *mut u32);
 
 impl Packet for XdpHook<'_> {
     #[inline(always)]
@@ -196,7 +196,7 @@ impl<'a> Hook<'a> for XdpHook<'a> {
 }
 
 /// A packet at TC.
-pub struct SkbHook<'a>(&'a TcContext, *mut u32);
+pub(crate) struct SkbHook<'a>(&'a TcContext, *mut u32);
 
 impl SkbHook<'_> {
     #[inline(always)]

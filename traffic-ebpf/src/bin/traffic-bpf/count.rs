@@ -16,24 +16,24 @@ use crate::{
 
 /// This CPU's counters of one interface and direction.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// Interface number × 2 + direction.
-    pub index: u32,
+    pub(crate) index: u32,
     /// The counters; only this CPU writes them.
-    pub counters: *mut Counters,
+    pub(crate) counters: *mut Counters,
 }
 
 impl Place {
     /// Adds `amount` to a tally.
     #[inline(always)]
-    pub fn add(&self, tally: Tally, amount: u64) {
+    pub(crate) fn add(&self, tally: Tally, amount: u64) {
         // SAFETY: `counters` points to this CPU's value, and packets of one CPU do not overlap.
         unsafe { (*self.counters).tallies[tally as usize] += amount };
     }
 
     /// Counts a matched frame by protocol and by parse error.
     #[inline(always)]
-    pub fn frame(&self, headers: &Headers, wire_len: u32) {
+    pub(crate) fn frame(&self, headers: &Headers, wire_len: u32) {
         // SAFETY: as in `add`.
         let counters = unsafe { &mut *self.counters };
         let error = u32::from(headers.status);
@@ -56,7 +56,7 @@ impl Place {
 
 /// Counts a matched frame in the time slot of `elapsed_ns`.
 #[inline(always)]
-pub fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_len: u32) {
+pub(crate) fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_len: u32) {
     // SAFETY: this CPU's value; the fields used here are neither those that `owner` guards nor
     // the packet's summary.
     let batch = unsafe { &mut *batch };
@@ -78,7 +78,7 @@ pub fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_len: u32
 
 /// Counts summaries that found the ring full.
 #[inline(always)]
-pub fn lost(slot: u32, summaries: u64) {
+pub(crate) fn lost(slot: u32, summaries: u64) {
     if let Some(slot) = slot_counts(slot) {
         slot.lost += summaries;
     }
@@ -123,7 +123,7 @@ fn count_numbered(
         packets: 1,
         bytes: u64::from(wire_len),
     };
-    map.insert(key, &first, 0).is_ok()
+    map.insert(key, first, 0).is_ok()
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ use crate::{
 
 /// This CPU's batch.
 #[inline(always)]
-pub fn batch() -> Option<*mut Batch> {
+pub(crate) fn batch() -> Option<*mut Batch> {
     // SAFETY: the helper only reads the number of the CPU.
     BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
 }
@@ -33,7 +33,7 @@ pub fn batch() -> Option<*mut Batch> {
 /// Packets of one CPU follow one another, but a packet may interrupt the flush program on its
 /// CPU: then its summary travels alone.
 #[inline(always)]
-pub fn summary(batch: *mut Batch) {
+pub(crate) fn summary(batch: *mut Batch) {
     // SAFETY: `batch` is this CPU's value; `owner` says whether it is being worked on.
     let batch = unsafe { &mut *batch };
     if batch.owner != OWNER_NONE {
@@ -54,7 +54,7 @@ pub fn summary(batch: *mut Batch) {
 
 /// Sends this CPU's batch, unless a packet is being added to it.
 #[inline(always)]
-pub fn flush_idle() {
+pub(crate) fn flush_idle() {
     let Some(batch) = batch() else { return };
     // SAFETY: as in `summary`.
     let batch = unsafe { &mut *batch };
@@ -126,7 +126,7 @@ struct Item<const N: usize> {
 ///
 /// Reservations have constant sizes, so the smallest class that fits is taken.
 #[inline(always)]
-pub fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+pub(crate) fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     match header.cap_len {
         0..=128 => reserve::<128, H>(hook, tag, header),
         129..=256 => reserve::<256, H>(hook, tag, header),
@@ -142,7 +142,7 @@ pub fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) 
 
 /// Copies a DNS or ARP frame's first bytes into the ring; `false` when it is full.
 #[inline(always)]
-pub fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
+pub(crate) fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     reserve::<512, H>(hook, tag, header)
 }
 

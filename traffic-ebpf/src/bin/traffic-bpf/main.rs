@@ -2,6 +2,16 @@
 //!
 //! Compiled for the host the file is an empty program, so that lints see all of it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    clippy::needless_pass_by_value,
+    reason = "the attributes of the entry points wrap and export them"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths are below 2^32, and checked conversions cost instructions"
+)]
 #![cfg_attr(
     not(target_arch = "bpf"),
     expect(dead_code, reason = "only the kernel enters the programs")

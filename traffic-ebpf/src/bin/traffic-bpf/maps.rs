@@ -23,37 +23,37 @@ const NUMBERED_SLOTS: u32 = 65_536;
 
 /// The gate; one entry.
 #[map]
-pub static GATE: Array<Gate> = Array::with_max_entries(1, MMAPABLE);
+pub(crate) static GATE: Array<Gate> = Array::with_max_entries(1, MMAPABLE);
 
 /// Batch and cached state; one entry per possible CPU (sized by the loader).
 #[map]
-pub static BATCHES: Array<Batch> = Array::with_max_entries(1, MMAPABLE);
+pub(crate) static BATCHES: Array<Batch> = Array::with_max_entries(1, MMAPABLE);
 
 /// Counters by interface number × 2 + direction (sized by the loader).
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2, 0);
 
 /// Time slots (sized by the loader).
 #[map]
-pub static SLOTS: PerCpuArray<SlotCounts> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SLOTS: PerCpuArray<SlotCounts> = PerCpuArray::with_max_entries(1, 0);
 
 /// Numbered classes by interface and direction.
 #[map]
-pub static NUMBERED: PerCpuHashMap<NumberedKey, Count> =
+pub(crate) static NUMBERED: PerCpuHashMap<NumberedKey, Count> =
     PerCpuHashMap::with_max_entries(NUMBERED_TOTALS, NO_PREALLOC);
 
 /// Numbered classes by time slot.
 #[map]
-pub static SLOT_NUMBERED: PerCpuHashMap<NumberedKey, Count> =
+pub(crate) static SLOT_NUMBERED: PerCpuHashMap<NumberedKey, Count> =
     PerCpuHashMap::with_max_entries(NUMBERED_SLOTS, NO_PREALLOC);
 
 /// Interfaces by ifindex (sized by the loader).
 #[map]
-pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(1, 0);
+pub(crate) static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(1, 0);
 
 /// Batches, frames and excerpts for user space (sized by the loader).
 #[map]
-pub static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 /// The settings; the loader replaces them before load.
 #[unsafe(no_mangle)]
@@ -87,6 +87,6 @@ pub(crate) use config;
 
 /// Where the settings lie.
 #[inline(always)]
-pub fn config_ptr() -> *const Config {
+pub(crate) fn config_ptr() -> *const Config {
     &raw const CONFIG
 }

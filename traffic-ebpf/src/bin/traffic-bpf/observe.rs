@@ -20,14 +20,14 @@ use crate::{
 
 /// Which way packets go at a hook.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     Ingress,
     Egress,
 }
 
 /// Looks at one packet. Whatever happens here, the packet goes on.
 #[inline(always)]
-pub fn observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) {
+pub(crate) fn observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) {
     // Without a result there is nothing to do: the gate is closed, or the interface is not ours.
     let _ = try_observe::<H>(context, direction);
 }
@@ -100,7 +100,7 @@ fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
         });
     }
     // SAFETY: entries are never removed or changed while programs run.
-    unsafe { INTERFACES.get(&hook.ifindex()) }.copied()
+    unsafe { INTERFACES.get(hook.ifindex()) }.copied()
 }
 
 /// Whether the planned time is over: user space closes the gate a moment later.

@@ -1,0 +1,139 @@
+//! What is said about a capture: where it was made, how, and what to know about it.
+
+use traffic_ebpf::tally::{Count, Tally};
+
+use super::settings::{filter_text, snaplen};
+use crate::{
+    capture_file::InterfaceStatistics,
+    cli::CaptureArgs,
+    kernel::{self, Attached, HookKind, Interface, Promiscuous},
+    report::{Source, assemble},
+    snapshot::Snapshot,
+};
+
+pub(super) fn source(args: &CaptureArgs) -> Source {
+    Source::Capture {
+        filter: filter_text(args),
+        sample: args.sample,
+        snaplen: snaplen(args),
+        host: kernel::hostname(),
+        kernel: kernel::kernel_release(),
+    }
+}
+
+pub(super) fn interface_row(attached: &Attached) -> assemble::Interface {
+    let label = |hook: Option<HookKind>| hook.map(|hook| hook.label().to_owned());
+    assemble::Interface {
+        name: attached.interface.name.clone(),
+        ifindex: attached.interface.ifindex,
+        link_type: attached.interface.link_type().to_owned(),
+        ingress_hook: label(attached.ingress),
+        egress_hook: label(attached.egress),
+    }
+}
+
+pub(super) fn hooks(attached: &Attached) -> String {
+    let ingress = attached
+        .ingress
+        .map(|hook| format!("ingress {}", hook.label()));
+    let egress = attached
+        .egress
+        .map(|hook| format!("egress {}", hook.label()));
+    ingress
+        .into_iter()
+        .chain(egress)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What a reader of the numbers must know about where they were counted.
+pub(super) fn notes(attached: &[Attached]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if attached.len() > 1 {
+        notes.push(
+            "a packet that crosses several of these interfaces is counted at each".to_owned(),
+        );
+    }
+    for Attached {
+        interface,
+        ingress,
+        egress,
+    } in attached
+    {
+        let name = &interface.name;
+        if interface.is_loopback() && egress.is_none() {
+            notes.push(format!(
+                "{name} is counted on ingress only: what leaves it arrives on it"
+            ));
+        }
+        let xdp = ingress.is_some_and(|hook| !hook.is_tc());
+        if xdp && kernel::receive_vlan_offload(name).unwrap_or(false) {
+            notes.push(format!(
+                "{name} strips VLAN tags before XDP can see them: tagged frames look untagged \
+                 (ethtool -K {name} rxvlan off, or --hook tc)"
+            ));
+        }
+        if *ingress == Some(HookKind::XdpGeneric) {
+            notes.push(format!(
+                "the driver of {name} takes no XDP program: generic XDP is used"
+            ));
+        }
+    }
+    notes
+}
+
+/// Asks for promiscuous mode; one note where it is not allowed.
+pub(super) fn promiscuous(selected: &[Interface], notes: &mut Vec<String>) -> Vec<Promiscuous> {
+    let mut held = Vec::new();
+    for interface in selected
+        .iter()
+        .filter(|interface| interface.has_ethernet_headers())
+    {
+        match Promiscuous::new(interface.ifindex) {
+            Ok(promiscuous) => held.push(promiscuous),
+            Err(error) => {
+                notes.push(format!(
+                    "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
+                    interface.name
+                ));
+                break;
+            }
+        }
+    }
+    held
+}
+
+/// Packets on the wire; `None` when a hook cannot know them.
+pub(super) fn on_wire(snapshot: &Snapshot, attached: &[Attached]) -> Option<Count> {
+    let all_know = attached
+        .iter()
+        .flat_map(|attached| [attached.ingress, attached.egress])
+        .flatten()
+        .all(HookKind::is_tc);
+    all_know.then(|| Count {
+        packets: snapshot.tally(Tally::WirePackets),
+        bytes: snapshot.tally(Tally::WireBytes),
+    })
+}
+
+/// Interface statistics of the capture file.
+pub(super) fn statistics(
+    snapshot: &Snapshot,
+    interfaces: usize,
+    start_ns: u64,
+    duration_ns: u64,
+) -> Vec<InterfaceStatistics> {
+    let sum = |number: usize, tally: Tally| -> u64 {
+        let places = snapshot.places.iter().skip(number * 2).take(2);
+        places.map(|counters| counters.tally(tally)).sum()
+    };
+    (0..interfaces)
+        .map(|number| InterfaceStatistics {
+            start_ns,
+            end_ns: start_ns + duration_ns,
+            received: sum(number, Tally::Seen),
+            accepted: sum(number, Tally::Matched),
+            dropped: sum(number, Tally::FramesLost),
+        })
+        .collect()
+}

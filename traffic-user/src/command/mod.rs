@@ -1,0 +1,73 @@
+//! One file per subcommand: open a source, run the stages, write the outputs.
+
+mod ask;
+mod capture;
+mod interfaces;
+mod output;
+mod progress;
+mod read;
+mod selection;
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+use thiserror::Error;
+
+use crate::cli::{Cli, Command};
+
+/// Exit code of a wrong command line.
+const USAGE: u8 = 2;
+
+/// The command line asks for something that cannot be: exit code 2.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What kept the command from its work; the chain says what was being done.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    match cli.command {
+        Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
+        Some(Command::Read(args)) => read::run(&args),
+        Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
+        None if std::io::stdin().is_terminal() => {
+            let Some(args) = ask::ask()? else {
+                return Ok(ExitCode::SUCCESS);
+            };
+            runtime.block_on(capture::run(args))
+        }
+        None => {
+            Cli::command().print_help().context("print help")?;
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+/// The exit code and the line on stderr that an error deserves.
+#[must_use]
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    if error.is::<UsageError>() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether the reader of our output went away, which is its right.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

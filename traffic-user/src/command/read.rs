@@ -1,0 +1,301 @@
+//! `traffic read`: a report on capture files.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Error, Result};
+use traffic_ebpf::protocol::{Protocol, Selection};
+
+use super::{
+    output::{Outputs, is_stdout},
+    selection::selection,
+};
+use crate::{
+    capture_file::{self, FileFrame, FileInterface, ReadError, ReadSummary},
+    cli::ReadArgs,
+    record::PacketRecord,
+    report::{
+        Report, Source,
+        assemble::{self, Interface, Run, RunTotals},
+    },
+    stages::Stages,
+};
+
+/// Reads the files one after the other and writes one report on them. What can be read of a
+/// damaged file is in the report.
+///
+/// # Errors
+/// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
+/// written. Without a single readable file there is no report.
+pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
+    let outputs = Outputs::new(&args.output, None)?;
+    let mut reading = Reading::new(args);
+    let paths: Vec<_> = args.read.iter().chain(&args.files).collect();
+    let mut failure = None;
+    for path in &paths {
+        if let Err(error) = reading.file(path) {
+            failure = failure.or(Some(error));
+        }
+    }
+    if reading.opened > 0 {
+        let files = paths.iter().map(|path| path.display().to_string());
+        outputs.write(&reading.report(args, files.collect()))?;
+    }
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Files on their way to a report.
+struct Reading {
+    stages: Stages,
+    selection: Selection,
+    seen: u64,
+    filtered_out: u64,
+    opened: usize,
+    interfaces: Vec<Interface>,
+    notes: Vec<String>,
+}
+
+impl Reading {
+    fn new(args: &ReadArgs) -> Self {
+        Self {
+            stages: Stages::for_files(args.output.history),
+            selection: selection(&args.protocols),
+            seen: 0,
+            filtered_out: 0,
+            opened: 0,
+            interfaces: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let summary = self
+            .packets(path)
+            .with_context(|| format!("read {}", path.display()))?;
+        self.opened += 1;
+        let describe = |interface| describe(path, interface);
+        self.interfaces
+            .extend(summary.interfaces.into_iter().map(describe));
+        let Some(fault) = summary.fault else {
+            return Ok(());
+        };
+        let place = format!("{} after {} packets", path.display(), summary.packets);
+        self.notes
+            .push(format!("Reading ended early in {place}: {fault}."));
+        Err(Error::new(fault).context(format!("read {place}")))
+    }
+
+    fn packets(&mut self, path: &Path) -> Result<ReadSummary, ReadError> {
+        let first_interface = self.interfaces.len();
+        let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
+            let number = first_interface + usize::from(frame.interface);
+            self.packet(
+                record.on_interface(u16::try_from(number).unwrap_or(u16::MAX)),
+                frame,
+            );
+            ControlFlow::Continue(())
+        };
+        if is_stdout(path) {
+            capture_file::read_from(io::stdin().lock(), each)
+        } else {
+            capture_file::read(path, each)
+        }
+    }
+
+    fn packet(&mut self, record: PacketRecord, frame: &FileFrame<'_>) {
+        self.seen += 1;
+        let headers = record.headers();
+        let protocol = Protocol::from_index(headers.protocol);
+        if !self.selection.contains(protocol, headers.ip_version()) {
+            self.filtered_out += 1;
+            return;
+        }
+        self.stages.packets(std::slice::from_ref(&record));
+        if headers.wants_excerpt()
+            && let Some(link) = frame.link_type.link(frame.data)
+        {
+            self.stages.excerpt(frame.data, link);
+        }
+    }
+
+    fn report(self, args: &ReadArgs, files: Vec<String>) -> Report {
+        let run = Run {
+            source: Source::Files { files },
+            interfaces: self.interfaces,
+            totals: RunTotals::Files {
+                seen: self.seen,
+                filtered_out: self.filtered_out,
+            },
+            bins: args.output.bins,
+            top: args.output.top,
+            notes: self.notes,
+        };
+        assemble::report(self.stages, run)
+    }
+}
+
+/// An interface without a name is called after its file.
+fn describe(path: &Path, interface: FileInterface) -> Interface {
+    let file_name = || path.file_name().map_or_else(|| path.into(), PathBuf::from);
+    let name = interface.name;
+    Interface {
+        name: name.unwrap_or_else(|| file_name().display().to_string()),
+        ifindex: 0,
+        link_type: interface.link_type.to_string(),
+        ingress_hook: None,
+        egress_hook: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn files_become_one_report() {
+        let dir = Directory::new("one_report");
+        let first = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
+        let second = dir.write("b.pcap", &pcap(&[(5, &arp())]));
+        let (result, report) = dir.read(&[&first, &second]);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(report["ledger"]["seen"], 3);
+        assert_eq!(report["ledger"]["balanced"], true);
+        assert_eq!(report["protocols"][0]["name"], "arp");
+        assert_eq!(report["interfaces"][0]["packets"], 2);
+        assert_eq!(report["interfaces"][1]["packets"], 1);
+        assert_eq!(report["interfaces"][1]["name"], "b.pcap");
+        assert_eq!(report["dns_names"][0]["name"], "ab");
+        assert_eq!(report["duration_s"], 4.0);
+        assert_eq!(report["source"]["files"][1], second.as_str());
+    }
+
+    #[test]
+    fn what_protocol_leaves_out_is_counted() {
+        let dir = Directory::new("protocol");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
+        let (result, report) = dir.read(&[&file, "--protocol", "dns"]);
+        assert!(result.is_ok(), "{result:?}");
+        let ledger = &report["ledger"];
+        assert_eq!(
+            (&ledger["filtered_out"], &ledger["matched"]),
+            (&1.into(), &1.into())
+        );
+    }
+
+    #[test]
+    fn a_cut_file_is_reported_up_to_the_cut() {
+        let dir = Directory::new("cut");
+        let whole = pcap(&[(1, &dns()), (2, &arp())]);
+        let cut = dir.write("a.pcap", &whole[..whole.len() - 1]);
+        let (result, report) = dir.read(&[&cut]);
+        let error = format!("{:#}", result.unwrap_err());
+        assert!(
+            error.ends_with("a.pcap after 1 packets: the file is cut short"),
+            "{error}"
+        );
+        assert_eq!(report["ledger"]["matched"], 1);
+        assert!(report["notes"][0].as_str().unwrap().contains("cut short"));
+    }
+
+    #[test]
+    fn no_readable_file_is_no_report() {
+        let dir = Directory::new("unreadable");
+        let text = dir.write("a.txt", b"not a capture file");
+        let (result, report) = dir.read(&[&text]);
+        let error = format!("{:#}", result.unwrap_err());
+        assert!(
+            error.contains("a.txt: neither a pcap nor a pcapng file"),
+            "{error}"
+        );
+        assert_eq!(report, Value::Null);
+    }
+
+    /// Removed with everything in it.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("traffic-read-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> String {
+            let path = self.0.join(name);
+            fs::write(&path, bytes).unwrap();
+            path.to_str().unwrap().to_owned()
+        }
+
+        /// Runs the command; the report is null where none was written.
+        fn read(&self, args: &[&str]) -> (Result<ExitCode>, Value) {
+            let json = self.0.join("report.json");
+            let output = ["-qq", "--json", json.to_str().unwrap()];
+            let args = ["traffic", "read"].iter().chain(args).chain(&output);
+            let Some(Command::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
+                panic!("not read");
+            };
+            let result = run(&args);
+            let report =
+                fs::read(json).map_or(Value::Null, |json| serde_json::from_slice(&json).unwrap());
+            (result, report)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// A little-endian classic file of Ethernet frames, by second.
+    fn pcap(frames: &[(u32, &[u8])]) -> Vec<u8> {
+        let header = [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 262_144, 1];
+        let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        for (second, frame) in frames {
+            let len = u32::try_from(frame.len()).unwrap();
+            file.extend(
+                [*second, 0, len, len]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes()),
+            );
+            file.extend_from_slice(frame);
+        }
+        file
+    }
+
+    fn arp() -> Vec<u8> {
+        [
+            &[0xff; 6][..],
+            &[2, 0, 0, 0, 0, 1, 8, 6],
+            &[0, 1, 8, 0, 6, 4, 0, 1],
+            &[0; 20],
+        ]
+        .concat()
+    }
+
+    fn dns() -> Vec<u8> {
+        let query = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02ab\0\0\x01\0\x01";
+        let ip = [
+            0x45, 0, 0, 48, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        [
+            &[0; 12][..],
+            &[8, 0],
+            &ip,
+            &[0, 99, 0, 53, 0, 28, 0, 0],
+            query,
+        ]
+        .concat()
+    }
+}

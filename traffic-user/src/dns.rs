@@ -1,0 +1,445 @@
+//! DNS questions and how they were answered (RFC 1035, section 4).
+
+use std::{cmp::Reverse, collections::HashMap, fmt::Write};
+
+/// Names with their types that are kept; what comes later is only counted.
+const MAX_QUESTIONS: usize = 10_000;
+/// RFC 1035, section 4.1.1.
+const HEADER_BYTES: usize = 12;
+/// RFC 1035, section 2.3.4: a name with its length octets.
+const MAX_NAME_BYTES: usize = 255;
+/// The shortest message with a question: header, root name, type, class.
+const MIN_QUERY_BYTES: usize = HEADER_BYTES + 5;
+
+/// Counts questions and answers by name and type.
+#[derive(Clone, Debug, Default)]
+pub struct DnsTable {
+    questions: HashMap<Vec<u8>, Tally>,
+    other: u64,
+}
+
+/// Messages about one question.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    queries: u64,
+    /// By response code.
+    answers: [u64; 16],
+}
+
+/// A question as the report shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Name in presentation form (RFC 4343, section 2.1), in lower case: printable ASCII only.
+    pub name: String,
+    /// `A`, `AAAA`, `TYPE4711`; `?` where the message was cut before it.
+    pub record_type: String,
+    /// Times asked.
+    pub queries: u64,
+    /// Answers by response code, without those that did not occur.
+    pub answers: Vec<(String, u64)>,
+}
+
+impl DnsTable {
+    /// Counts the message in a UDP datagram. `payload` may be cut short: a whole name is enough.
+    /// What is no standard query with one question (RFC 9619), nor an answer to one, is ignored.
+    pub fn add_datagram(&mut self, payload: &[u8]) {
+        let Some(message) = Message::read(payload) else {
+            return;
+        };
+        let tally = if let Some(tally) = self.questions.get_mut(&message.question) {
+            tally
+        } else if self.questions.len() < MAX_QUESTIONS {
+            self.questions.entry(message.question).or_default()
+        } else {
+            self.other += 1;
+            return;
+        };
+        match message.answer {
+            None => tally.queries += 1,
+            Some(code) => tally.answers[usize::from(code)] += 1,
+        }
+    }
+
+    /// Counts the messages that begin in a TCP segment. A segment that begins in the middle of a
+    /// message gives nothing: streams are not put together.
+    pub fn add_segment(&mut self, mut payload: &[u8]) {
+        while let Some((prefix, rest)) = payload.split_first_chunk() {
+            let len = usize::from(u16::from_be_bytes(*prefix));
+            if len < MIN_QUERY_BYTES {
+                return;
+            }
+            let (message, next) = rest.split_at(len.min(rest.len()));
+            self.add_datagram(message);
+            payload = next;
+        }
+    }
+
+    /// Messages about questions beyond the first 10,000.
+    #[must_use]
+    pub fn other(&self) -> u64 {
+        self.other
+    }
+
+    /// The `top` questions that were asked most often.
+    #[must_use]
+    pub fn top(&self, top: usize) -> Vec<Question> {
+        let mut questions: Vec<_> = self.questions.iter().collect();
+        questions.sort_unstable_by_key(|(question, tally)| {
+            let answers: u64 = tally.answers.iter().sum();
+            (Reverse((tally.queries, answers)), *question)
+        });
+        let rows = questions.into_iter().take(top);
+        rows.map(|(question, tally)| Question::new(question, tally))
+            .collect()
+    }
+}
+
+impl Question {
+    fn new(key: &[u8], tally: &Tally) -> Self {
+        let (name, record_type) = presentation(key);
+        let answers = (0..).zip(tally.answers);
+        Self {
+            name,
+            record_type: record_type.map_or_else(|| "?".to_owned(), type_name),
+            queries: tally.queries,
+            answers: answers
+                .filter(|(_, count)| *count > 0)
+                .map(|(code, count)| (response_code_name(code), count))
+                .collect(),
+        }
+    }
+}
+
+/// What is read of a message.
+struct Message {
+    /// The response code of an answer; `None` for a query.
+    answer: Option<u8>,
+    /// The name with its length octets and the final 0, in lower case, then the type's two bytes
+    /// if the message reaches that far.
+    question: Vec<u8>,
+}
+
+impl Message {
+    fn read(message: &[u8]) -> Option<Self> {
+        let (header, body) = message.split_first_chunk::<HEADER_BYTES>()?;
+        let [_, _, flags, code, questions @ ..] = header;
+        let opcode = flags >> 3 & 0x0f;
+        let reserved = code & 0x40;
+        if opcode != 0 || reserved != 0 || questions[..2] != [0, 1] {
+            return None;
+        }
+        let name_len = name_len(body)?;
+        let (name, rest) = body.split_at(name_len);
+        let (record_type, rest) = rest.split_at(rest.len().min(2));
+        if rest.first_chunk().is_some_and(|class| !is_class(*class)) {
+            return None;
+        }
+        let mut question = name.to_ascii_lowercase();
+        if record_type.len() == 2 {
+            question.extend_from_slice(record_type);
+        }
+        Some(Self {
+            answer: (flags & 0x80 != 0).then_some(code & 0x0f),
+            question,
+        })
+    }
+}
+
+/// Bytes of the name at the start of `bytes`. The first name of a message cannot be compressed,
+/// because nothing stands before it.
+fn name_len(bytes: &[u8]) -> Option<usize> {
+    let mut position = 0;
+    loop {
+        let label_len = usize::from(*bytes.get(position)?);
+        position += 1 + label_len;
+        if label_len > 63 || position > MAX_NAME_BYTES {
+            return None;
+        }
+        if label_len == 0 {
+            return Some(position);
+        }
+    }
+}
+
+/// IN, CH, HS, NONE, ANY (IANA DNS classes).
+fn is_class(class: [u8; 2]) -> bool {
+    matches!(u16::from_be_bytes(class), 1 | 3 | 4 | 254 | 255)
+}
+
+/// The name and type of a key in the table.
+fn presentation(key: &[u8]) -> (String, Option<u16>) {
+    let mut name = String::new();
+    let mut rest = key;
+    while let Some((&len, after)) = rest.split_first() {
+        rest = after;
+        if len == 0 {
+            break;
+        }
+        let (label, after) = rest.split_at(usize::from(len).min(rest.len()));
+        if !name.is_empty() {
+            name.push('.');
+        }
+        for byte in label {
+            push_escaped(&mut name, *byte);
+        }
+        rest = after;
+    }
+    if name.is_empty() {
+        name.push('.');
+    }
+    let record_type = rest.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+    (name, record_type)
+}
+
+fn push_escaped(name: &mut String, byte: u8) {
+    match byte {
+        b'.' | b'\\' => {
+            name.push('\\');
+            name.push(char::from(byte));
+        }
+        0x21..=0x7e => name.push(char::from(byte)),
+        _ => write!(name, "\\{byte:03}").expect("a String takes everything"),
+    }
+}
+
+/// Mnemonic of a record type (IANA DNS parameters), or `TYPE` and its number (RFC 3597).
+fn type_name(record_type: u16) -> String {
+    let mnemonic = match record_type {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        10 => "NULL",
+        12 => "PTR",
+        13 => "HINFO",
+        15 => "MX",
+        16 => "TXT",
+        24 => "SIG",
+        25 => "KEY",
+        28 => "AAAA",
+        29 => "LOC",
+        33 => "SRV",
+        35 => "NAPTR",
+        37 => "CERT",
+        39 => "DNAME",
+        41 => "OPT",
+        43 => "DS",
+        44 => "SSHFP",
+        46 => "RRSIG",
+        47 => "NSEC",
+        48 => "DNSKEY",
+        50 => "NSEC3",
+        51 => "NSEC3PARAM",
+        52 => "TLSA",
+        53 => "SMIMEA",
+        59 => "CDS",
+        60 => "CDNSKEY",
+        61 => "OPENPGPKEY",
+        64 => "SVCB",
+        65 => "HTTPS",
+        99 => "SPF",
+        249 => "TKEY",
+        250 => "TSIG",
+        251 => "IXFR",
+        252 => "AXFR",
+        255 => "ANY",
+        256 => "URI",
+        257 => "CAA",
+        other => return format!("TYPE{other}"),
+    };
+    mnemonic.to_owned()
+}
+
+/// Mnemonic of a response code (IANA DNS parameters), or `RCODE` and its number.
+fn response_code_name(code: u8) -> String {
+    const NAMES: [&str; 12] = [
+        "NOERROR",
+        "FORMERR",
+        "SERVFAIL",
+        "NXDOMAIN",
+        "NOTIMP",
+        "REFUSED",
+        "YXDOMAIN",
+        "YXRRSET",
+        "NXRRSET",
+        "NOTAUTH",
+        "NOTZONE",
+        "DSOTYPENI",
+    ];
+    let name = NAMES.get(usize::from(code));
+    name.map_or_else(|| format!("RCODE{code}"), |name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const QUERY: u8 = 0x01;
+    const ANSWER: u8 = 0x81;
+
+    #[test]
+    fn queries_and_answers_are_counted_by_name_and_type() {
+        let mut table = DnsTable::default();
+        table.add_datagram(&message(QUERY, 0x20, b"\x03wWw\x07Example\x03com\0", 1));
+        table.add_datagram(&message(ANSWER, 0x80, b"\x03www\x07example\x03com\0", 1));
+        table.add_datagram(&message(ANSWER, 0x83, b"\x03www\x07example\x03com\0", 1));
+        table.add_datagram(&message(QUERY, 0, b"\0", 65));
+        table.add_datagram(&message(QUERY, 0, b"\0", 65));
+        table.add_datagram(&message(QUERY, 0, b"\0", 4711));
+        let answers = [("NOERROR", 1), ("NXDOMAIN", 1)].map(|(code, n)| (code.to_owned(), n));
+        let expected = [
+            question(".", "HTTPS", 2, &[]),
+            question("www.example.com", "A", 1, &answers),
+            question(".", "TYPE4711", 1, &[]),
+        ];
+        assert_eq!(table.top(10), expected);
+        assert_eq!(table.top(1), expected[..1]);
+    }
+
+    #[test]
+    fn a_cut_message_still_gives_its_name() {
+        let whole = message(QUERY, 0, b"\x02ab\0", 28);
+        for (len, record_type) in [
+            (20, "AAAA"),
+            (19, "AAAA"),
+            (18, "AAAA"),
+            (17, "?"),
+            (16, "?"),
+        ] {
+            let mut table = DnsTable::default();
+            table.add_datagram(&whole[..len]);
+            assert_eq!(table.top(9), [question("ab", record_type, 1, &[])], "{len}");
+        }
+        let mut table = DnsTable::default();
+        table.add_datagram(&whole[..15]);
+        assert!(table.top(9).is_empty());
+    }
+
+    #[test]
+    fn names_have_no_control_characters() {
+        let mut table = DnsTable::default();
+        table.add_datagram(&message(QUERY, 0, b"\x07a.b\\\x1b \xff\x03<b>\0", 1));
+        assert_eq!(table.top(1)[0].name, r"a\.b\\\027\032\255.<b>");
+    }
+
+    #[test]
+    fn a_segment_may_hold_several_messages_and_the_start_of_one() {
+        let mut segment = Vec::new();
+        for name in [&b"\x01a\0"[..], b"\x01b\0", b"\x01c\0"] {
+            let message = message(QUERY, 0, name, 1);
+            segment.extend_from_slice(&u16::try_from(message.len()).unwrap().to_be_bytes());
+            segment.extend_from_slice(&message);
+        }
+        let mut table = DnsTable::default();
+        table.add_segment(&segment[..segment.len() - 4]);
+        let names: Vec<_> = table
+            .top(9)
+            .into_iter()
+            .map(|q| (q.name, q.record_type))
+            .collect();
+        let name = |name: &str, kind: &str| (name.to_owned(), kind.to_owned());
+        assert_eq!(names, [name("a", "A"), name("b", "A"), name("c", "?")]);
+    }
+
+    #[test]
+    fn what_is_no_standard_query_is_ignored() {
+        let mut table = DnsTable::default();
+        let good = message(QUERY, 0, b"\x01a\0", 1);
+        let with = |position: usize, byte: u8| {
+            let mut message = good.clone();
+            message[position] = byte;
+            message
+        };
+        // An update, a set reserved bit, no question, two, a pointer for a name, class 0.
+        for bad in [
+            with(2, 0x28),
+            with(3, 0x40),
+            with(5, 0),
+            with(5, 2),
+            with(12, 0xc0),
+            with(18, 0),
+        ] {
+            table.add_datagram(&bad);
+        }
+        // Padding behind an empty segment.
+        table.add_segment(&[0; 6]);
+        assert!(table.top(9).is_empty());
+    }
+
+    #[test]
+    fn a_name_ends_at_255_bytes() {
+        let label = [&[63][..], &[b'x'; 63]].concat();
+        let longest = [&label[..], &label, &label, &[61], &[b'y'; 61], &[0]].concat();
+        assert_eq!(name_len(&longest), Some(255));
+        let longer = [&label[..], &label, &label, &[62], &[b'y'; 62], &[0]].concat();
+        assert_eq!(name_len(&longer), None);
+    }
+
+    #[test]
+    fn names_beyond_the_bound_are_counted_together() {
+        let mut table = DnsTable::default();
+        for record_type in 0..10_003 {
+            table.add_datagram(&message(QUERY, 0, b"\x01a\0", record_type));
+            table.add_datagram(&message(QUERY, 0, b"\x01a\0", 0));
+        }
+        assert_eq!(table.other(), 3);
+        assert_eq!(table.top(usize::MAX).len(), MAX_QUESTIONS);
+        assert_eq!(table.top(1)[0].queries, 10_004);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived_and_shown_in_printable_ascii(
+            payload in prop::collection::vec(any::<u8>(), 0..600),
+            flags in any::<[u8; 2]>(),
+        ) {
+            let mut table = DnsTable::default();
+            table.add_segment(&payload);
+            table.add_datagram(&payload);
+            table.add_datagram(&[&[0, 0, flags[0] & 0x87, flags[1] & 0xbf, 0, 1, 0, 0, 0, 0, 0, 0][..], &payload].concat());
+            for question in table.top(usize::MAX) {
+                prop_assert!(question.name.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+                prop_assert!(question.name.len() <= 4 * MAX_NAME_BYTES);
+            }
+        }
+
+        /// simple-dns reads what it knows the same way.
+        #[test]
+        fn another_parser_agrees(
+            labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..8),
+            record_type in prop::sample::select(vec![1u16, 16, 28, 33, 65, 255]),
+        ) {
+            let labels: Vec<_> = labels.into_iter().map(simple_dns::Label::new_unchecked).collect();
+            let name = simple_dns::Name::new_with_labels(&labels);
+            let mut packet = simple_dns::Packet::new_query(7);
+            packet.questions.push(simple_dns::Question::new(
+                name.clone(),
+                record_type.try_into().unwrap(),
+                simple_dns::CLASS::IN.into(),
+                false,
+            ));
+            let mut table = DnsTable::default();
+            table.add_datagram(&packet.build_bytes_vec().unwrap());
+            let top = table.top(1);
+            let shown = simple_dns::Name::new(&top[0].name).unwrap();
+            let lower = name.as_bytes().map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>();
+            prop_assert_eq!(shown.as_bytes().collect::<Vec<_>>(), lower);
+        }
+    }
+
+    fn message(flags: u8, code: u8, name: &[u8], record_type: u16) -> Vec<u8> {
+        let header = [0x12, 0x34, flags, code, 0, 1, 0, 0, 0, 0, 0, 0];
+        [&header, name, &record_type.to_be_bytes(), &[0, 1]].concat()
+    }
+
+    fn question(name: &str, kind: &str, queries: u64, answers: &[(String, u64)]) -> Question {
+        Question {
+            name: name.to_owned(),
+            record_type: kind.to_owned(),
+            queries,
+            answers: answers.to_vec(),
+        }
+    }
+}

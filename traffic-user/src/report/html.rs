@@ -1,0 +1,660 @@
+//! The report as one self-contained page: no request leaves it, and it is whole without scripts.
+
+mod figure;
+mod table;
+
+use std::fmt::{self, Write as _};
+
+use self::table::{Cell, Table};
+use super::{
+    AddressRow, Report, Source,
+    number::{bits_per_second, bytes, count, per_second, printable, seconds},
+    series::{self, Series},
+    verdict::{self, Completeness},
+};
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+/// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
+const STYLE_HASH: &str = "fL/FK+e82VGLmRvKS+JbNxiWRBOfxGt3gNRYu348giY=";
+const SCRIPT_HASH: &str = "+lcnOrc1rA/JcvoMi9flo9bp9XKxfgiHx/ZvU5NHu+w=";
+
+/// The page as HTML. Every text that comes from packets, files or the host is escaped.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let series = series::of(report);
+    let mut page = head();
+    page.push_str("<body>\n");
+    page.push_str(&verdict_line(report));
+    page.push_str(&header(report));
+    page.push_str("<main>\n");
+    page.push_str(&key_figures(report));
+    if report.totals.packets > 0 {
+        let _ = write!(
+            page,
+            "<section class=\"card\"><h2>Packets over time</h2>\n{}</section>\n",
+            figure::html(report, &series)
+        );
+    }
+    page.push_str(&tables(report, &series));
+    page.push_str("</main>\n");
+    let _ = write!(
+        page,
+        r#"<footer>{}</footer>
+<script type="application/json" id="timeline">{}</script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"#,
+        Escaped(&report.generator),
+        figure::data(report, &series)
+    );
+    page
+}
+
+fn head() -> String {
+    format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{STYLE_HASH}'; script-src 'sha256-{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Network Traffic Analysis</title>
+<style>{STYLE}</style>
+</head>
+"#
+    )
+}
+
+fn verdict_line(report: &Report) -> String {
+    let verdict = verdict::of(report);
+    let (class, mark) = match verdict.completeness {
+        Completeness::Nothing => ("nothing", "○"),
+        Completeness::Complete => ("complete", "✓"),
+        Completeness::Lossy => ("lossy", "▲"),
+        Completeness::Unbalanced => ("unbalanced", "✕"),
+    };
+    let sentences = elements("p", &verdict.sentences);
+    format!(
+        r#"<div class="verdict {class}"><span aria-hidden="true">{mark}</span><div>{sentences}</div></div>
+"#
+    )
+}
+
+fn header(report: &Report) -> String {
+    let mut parts: Vec<String> = match &report.source {
+        Source::Capture { host, .. } => vec![host.clone()],
+        Source::Files { files } => files.clone(),
+    };
+    if let Source::Capture { .. } = report.source {
+        parts.extend(report.interfaces.iter().map(|row| row.name.clone()));
+    }
+    parts.extend(report.started.as_deref().map(clock_time));
+    format!(
+        "<header><h1>Network Traffic Analysis</h1>\n<p>{}</p></header>\n",
+        elements("span", &parts)
+    )
+}
+
+fn key_figures(report: &Report) -> String {
+    let totals = &report.totals;
+    let rates = &report.rates;
+    let figures = [
+        ("Packets", count(totals.packets), String::new()),
+        (
+            "Bytes",
+            bytes(totals.bytes),
+            format!("{} bytes", count(totals.bytes)),
+        ),
+        ("Duration", seconds(report.duration_s), String::new()),
+        (
+            "Mean rate",
+            per_second(rates.mean_pps),
+            bits_per_second(rates.mean_bps),
+        ),
+        (
+            "Peak rate",
+            per_second(rates.peak_pps),
+            bits_per_second(rates.peak_bps),
+        ),
+        unique_sources(report),
+    ];
+    let mut out = String::from("<dl class=\"figures\">\n");
+    for (name, value, small) in figures {
+        let _ = writeln!(
+            out,
+            "<div><dt>{name}</dt><dd>{value}</dd><dd class=\"small\">{small}</dd></div>"
+        );
+    }
+    out.push_str("</dl>\n");
+    out
+}
+
+fn unique_sources(report: &Report) -> (&'static str, String, String) {
+    match report.ledger.summaries_delivered {
+        Some(_) => ("Sources", count(report.unique_sources), String::new()),
+        None => ("Sources", "not known".to_owned(), ONLY_COUNTERS.to_owned()),
+    }
+}
+
+fn tables(report: &Report, series: &[Series]) -> String {
+    let mut left = String::new();
+    let mut right = String::new();
+    if report.totals.packets > 0 {
+        let note = report.tables_note.as_deref().unwrap_or_default();
+        left.push_str(&protocols(report, series));
+        left.push_str(&addresses(
+            report,
+            "Sources",
+            &report.sources,
+            &sources_note(report),
+        ));
+        left.push_str(&addresses(
+            report,
+            "Destinations",
+            &report.destinations,
+            note,
+        ));
+        left.push_str(&addresses(report, "Ports", &report.ports, note));
+        right.push_str(&totals(report));
+        right.push_str(&sizes(report));
+        right.push_str(&addresses(
+            report,
+            "Conversations",
+            &report.conversations,
+            note,
+        ));
+        right.push_str(&dns_names(report));
+        right.push_str(&malformed(report));
+    }
+    left.push_str(&ledger(report));
+    right.push_str(&origin(report));
+    right.push_str(&interfaces(report));
+    right.push_str(&notes(report));
+    format!("<div class=\"columns\">\n<div>\n{left}</div>\n<div>\n{right}</div>\n</div>\n")
+}
+
+fn sources_note(report: &Report) -> String {
+    let different = format!("{} different", count(report.unique_sources));
+    match &report.tables_note {
+        Some(note) => format!("{different}; {note}"),
+        None => different,
+    }
+}
+
+fn protocols(report: &Report, series: &[Series]) -> String {
+    let rows = report.protocols.iter().map(|row| {
+        vec![
+            Cell::Markup(format!(
+                "{}<bdi>{}</bdi>",
+                figure::swatch(series::colour_of(&row.name, series)),
+                Escaped(&row.name)
+            )),
+            Cell::Count(row.packets),
+            Cell::Share(row.packets, report.totals.packets),
+            Cell::Bytes(row.bytes),
+        ]
+    });
+    Table {
+        title: "Protocols",
+        note: "",
+        columns: &["Protocol", "Packets", "Share", "Bytes"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn totals(report: &Report) -> String {
+    let totals = &report.totals;
+    let row = |name: &str, packets| {
+        vec![
+            Cell::Text(name.to_owned()),
+            Cell::Count(packets),
+            Cell::Share(packets, totals.packets),
+        ]
+    };
+    let wire = |name: &str, value: Option<u64>| {
+        let value = value.map_or_else(
+            || Cell::Unknown("a file, or a hook before reassembly, holds no segment counts"),
+            Cell::Count,
+        );
+        vec![
+            Cell::Text(name.to_owned()),
+            value,
+            Cell::Text(String::new()),
+        ]
+    };
+    Table {
+        title: "Totals",
+        note: "These overlap. A frame is what the hook saw: offloads join segments of the wire.",
+        columns: &["", "Frames", "Share"],
+        rows: vec![
+            row("All", totals.packets),
+            row("IPv4", totals.ip),
+            row("IPv6", totals.ip6),
+            row("TCP, with DNS", totals.tcp),
+            row("UDP, with DNS", totals.udp),
+            wire("Packets on the wire", totals.wire_packets),
+            wire("Bytes on the wire", totals.wire_bytes),
+        ],
+    }
+    .plain()
+}
+
+fn addresses(report: &Report, title: &str, rows: &[AddressRow], note: &str) -> String {
+    let column = match title {
+        "Ports" => "Port",
+        "Conversations" => "Addresses",
+        _ => "Address",
+    };
+    Table {
+        title,
+        note,
+        columns: &[column, "Packets", "Share", "Bytes"],
+        rows: rows
+            .iter()
+            .map(|row| address_cells(row, report.totals.packets))
+            .collect(),
+    }
+    .card()
+}
+
+fn address_cells(row: &AddressRow, packets: u64) -> Vec<Cell> {
+    vec![
+        Cell::Code(row.address.clone()),
+        Cell::Count(row.packets),
+        Cell::Share(row.packets, packets),
+        Cell::Bytes(row.bytes),
+    ]
+}
+
+fn dns_names(report: &Report) -> String {
+    let rows = report.dns_names.iter().map(|row| {
+        let answers: Vec<String> = row
+            .answers
+            .iter()
+            .map(|(code, times)| format!("{code} {}", count(*times)))
+            .collect();
+        vec![
+            Cell::Code(row.name.clone()),
+            Cell::Text(row.record_type.clone()),
+            Cell::Count(row.queries),
+            Cell::Text(answers.join(", ")),
+        ]
+    });
+    Table {
+        title: "DNS names",
+        note: "",
+        columns: &["Name", "Type", "Queries", "Answers"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn malformed(report: &Report) -> String {
+    let rows = report.malformed.iter().map(|(reason, packets)| {
+        vec![
+            Cell::Text(reason.clone()),
+            Cell::Count(*packets),
+            Cell::Share(*packets, report.totals.packets),
+        ]
+    });
+    Table {
+        title: "Malformed headers",
+        note: "",
+        columns: &["Reason", "Packets", "Share"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn sizes(report: &Report) -> String {
+    let row = |name: &str, value: Option<u32>| {
+        let value = value.map_or(
+            Cell::Unknown("only summaries carry sizes, and none came"),
+            |bytes| Cell::Count(bytes.into()),
+        );
+        vec![Cell::Text(name.to_owned()), value]
+    };
+    let sizes = report.sizes.as_ref();
+    Table {
+        title: "Frame sizes",
+        note: "",
+        columns: &["", "Bytes"],
+        rows: vec![
+            row("Smallest", sizes.map(|s| s.min)),
+            row("Median", sizes.map(|s| s.median)),
+            row("95 % are at most", sizes.map(|s| s.p95)),
+            row("Longest", sizes.map(|s| s.max)),
+        ],
+    }
+    .plain()
+}
+
+fn ledger(report: &Report) -> String {
+    let ledger = &report.ledger;
+    let row = |name: &str, frames| vec![Cell::Text(name.to_owned()), Cell::Count(frames)];
+    let summaries = |name: &str, value: Option<u64>| {
+        let value = value.map_or(Cell::Unknown(ONLY_COUNTERS), Cell::Count);
+        vec![Cell::Text(name.to_owned()), value]
+    };
+    let mut rows = vec![
+        row("Seen at the hooks", ledger.seen),
+        row("– left out by the filter", ledger.filtered_out),
+        row("= matched, counted", ledger.matched),
+        row("of which not parsed", ledger.unparsed),
+        summaries("Summaries delivered", ledger.summaries_delivered),
+        summaries("Summaries lost", ledger.summaries_lost),
+    ];
+    let frames_lost = ledger.frames_lost.ring_full + ledger.frames_lost.write_failed;
+    if ledger.frames_sampled_out + ledger.frames_written + frames_lost > 0 {
+        rows.extend([
+            row("Frames between the sampled ones", ledger.frames_sampled_out),
+            row("Frames written", ledger.frames_written),
+            row("Frames lost, ring full", ledger.frames_lost.ring_full),
+            row("Frames lost, not written", ledger.frames_lost.write_failed),
+        ]);
+    }
+    rows.push(row("DNS and ARP excerpts lost", ledger.excerpts_lost));
+    rows.push(row("History evicted", ledger.history_evicted));
+    Table {
+        title: "Ledger",
+        note: if ledger.balanced {
+            "Balanced: every frame is accounted for."
+        } else {
+            "Not balanced: frames are unaccounted for."
+        },
+        columns: &["", "Frames"],
+        rows,
+    }
+    .plain()
+}
+
+fn origin(report: &Report) -> String {
+    let mut rows = match &report.source {
+        Source::Capture {
+            filter,
+            sample,
+            snaplen,
+            host,
+            kernel,
+        } => vec![
+            ("Filter", or(filter, "none, everything")),
+            ("Sampling of frames", sampling(*sample)),
+            (
+                "Snapshot length",
+                format!("{} bytes", count((*snaplen).into())),
+            ),
+            ("Host", host.clone()),
+            ("Kernel", kernel.clone()),
+        ],
+        Source::Files { files } => vec![("Files", files.join(", "))],
+    };
+    let time = |time: &Option<String>, why: &str| time.clone().unwrap_or_else(|| not_known(why));
+    rows.extend([
+        ("Started", time(&report.started, "a file without packets")),
+        ("Duration", seconds(report.duration_s)),
+        ("First packet", time(&report.first_packet, NO_TIMES)),
+        ("Last packet", time(&report.last_packet, NO_TIMES)),
+        ("Made by", report.generator.clone()),
+    ]);
+    Table {
+        title: match report.source {
+            Source::Capture { .. } => "How it was captured",
+            Source::Files { .. } => "Where it came from",
+        },
+        note: "",
+        columns: &["", ""],
+        rows: rows
+            .into_iter()
+            .map(|(name, value)| vec![Cell::Text(name.to_owned()), Cell::Text(value)])
+            .collect(),
+    }
+    .plain()
+}
+
+const ONLY_COUNTERS: &str = "only counters were asked for";
+const NO_TIMES: &str = "no packets, or no summaries";
+
+fn sampling(sample: u32) -> String {
+    match sample {
+        0 | 1 => "none, every frame".to_owned(),
+        n => format!("1 in {}; counters are not sampled", count(n.into())),
+    }
+}
+
+fn interfaces(report: &Report) -> String {
+    let hook = |hook: &Option<String>| Cell::Text(hook.clone().unwrap_or_else(|| "–".to_owned()));
+    let rows = report.interfaces.iter().map(|row| {
+        vec![
+            Cell::Code(row.name.clone()),
+            Cell::Text(row.link_type.clone()),
+            hook(&row.ingress_hook),
+            hook(&row.egress_hook),
+            Cell::Count(row.packets),
+            Cell::Bytes(row.bytes),
+        ]
+    });
+    let note = match report.source {
+        Source::Capture { .. } => "A dash: this direction was not captured.",
+        Source::Files { .. } => "",
+    };
+    Table {
+        title: "Interfaces",
+        note,
+        columns: &["Name", "Link type", "In", "Out", "Packets", "Bytes"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn notes(report: &Report) -> String {
+    if report.notes.is_empty() {
+        return String::new();
+    }
+    let items = elements("li", &report.notes);
+    format!("<section class=\"card\"><h2>Notes</h2>\n<ul>{items}</ul></section>\n")
+}
+
+fn not_known(why: &str) -> String {
+    format!("not known ({why})")
+}
+
+fn or(text: &str, otherwise: &str) -> String {
+    if text.is_empty() { otherwise } else { text }.to_owned()
+}
+
+/// `2026-03-01T12:00:00.000000000Z` as `2026-03-01 12:00:00 UTC`; anything else as it is.
+fn clock_time(rfc3339: &str) -> String {
+    match (rfc3339.split_once('T'), rfc3339.ends_with('Z')) {
+        (Some((date, time)), true) => {
+            let time = time.split(['.', 'Z']).next().unwrap_or(time);
+            format!("{date} {time} UTC")
+        }
+        _ => rfc3339.to_owned(),
+    }
+}
+
+/// One element around each text.
+fn elements(tag: &str, texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        let _ = write!(out, "<{tag}>{}</{tag}>", Escaped(text));
+    }
+    out
+}
+
+/// Text in HTML, between tags and in quoted attributes. What does not print is shown as an
+/// escape.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in printable(self.0).chars() {
+            match c {
+                '&' => f.write_str("&amp;"),
+                '<' => f.write_str("&lt;"),
+                '>' => f.write_str("&gt;"),
+                '"' => f.write_str("&quot;"),
+                '\'' => f.write_str("&#39;"),
+                _ => f.write_char(c),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::report::example;
+
+    #[test]
+    fn pages_of_every_kind_of_report() {
+        for (name, report) in [
+            ("demo", example::report()),
+            ("losses", example::with_losses()),
+            ("empty", example::empty()),
+            ("empty-file", example::empty_file()),
+            ("thousand", example::with_bins(1000)),
+            ("fifteen", example::with_protocols(15)),
+            ("hour", example::with_duration(3600.0)),
+            ("hostile", example::hostile(HOSTILE)),
+        ] {
+            let page = render(&report);
+            assert_well_formed(&page);
+            if let Some(directory) = std::env::var_os("TRAFFIC_PICTURES") {
+                let path = std::path::Path::new(&directory).join(format!("{name}.html"));
+                std::fs::write(path, page).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_exactly_our_style_and_script() {
+        assert_eq!(STYLE_HASH, base64(&Sha256::digest(STYLE)), "page.css");
+        assert_eq!(SCRIPT_HASH, base64(&Sha256::digest(SCRIPT)), "page.js");
+        assert!(!render(&example::report()).contains(" style=\""));
+    }
+
+    #[test]
+    fn the_page_requests_nothing() {
+        let page = render(&example::with_losses());
+        let elsewhere = page.replace("'http://www.w3.org/2000/svg'", "");
+        for word in [
+            "http:", "https:", "//", "url(", "@import", " src=", " href=",
+        ] {
+            let without_comments: String = elsewhere
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            assert!(!without_comments.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn loss_is_the_first_thing_said() {
+        let page = render(&example::with_losses());
+        let body = page.split_once("<body>").unwrap().1;
+        assert!(text_of(body).trim_start().starts_with("▲424 of "));
+    }
+
+    #[test]
+    fn without_packets_the_page_says_so() {
+        for report in [example::empty(), example::empty_file()] {
+            let page = render(&report);
+            assert!(page.contains("No packets captured. No data to analyze."));
+            assert!(!page.contains("<figure"));
+            assert!(page.contains("Ledger"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_says_why() {
+        let mut report = example::report();
+        report.sizes = None;
+        report.first_packet = None;
+        report.ledger.summaries_lost = None;
+        report.ledger.summaries_delivered = None;
+        let page = render(&report);
+        assert!(page.contains("<dt>Sources</dt><dd>not known</dd>"));
+        assert!(page.contains("not known (a file, or a hook before reassembly"));
+        assert!(page.contains("not known (only summaries carry sizes"));
+        assert!(page.contains("not known (only counters were asked for)"));
+    }
+
+    #[test]
+    fn strangers_cannot_write_markup() {
+        let page = render(&example::hostile(HOSTILE));
+        let honest = render(&example::report());
+        for tag in ["<script", "</script", "<img", "<!--"] {
+            assert_eq!(
+                page.matches(tag).count(),
+                honest.matches(tag).count(),
+                "{tag}"
+            );
+        }
+        assert!(!page.contains(['\u{202e}', '\u{1b}']));
+        assert!(page.contains("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;"));
+    }
+
+    #[test]
+    fn times_are_shortened_only_where_understood() {
+        assert_eq!(
+            clock_time("2026-03-01T12:00:00.000000000Z"),
+            "2026-03-01 12:00:00 UTC"
+        );
+        assert_eq!(clock_time("T<b>"), "T<b>");
+    }
+
+    const HOSTILE: &str = "\"'></script><img src=x onerror=alert(1)><!--\u{202e}\u{1b}[31m&amp;";
+
+    /// Every element that needs an end has one, in order.
+    fn assert_well_formed(page: &str) {
+        const VOID: [&str; 2] = ["meta", "!doctype"];
+        let mut open: Vec<&str> = Vec::new();
+        let page = page.replace(STYLE, "").replace(SCRIPT, "");
+        for tag in page.split('<').skip(1) {
+            let (tag, _) = tag.split_once('>').expect("a tag ends");
+            let name = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap();
+            if tag.starts_with('/') {
+                assert_eq!(open.pop(), Some(name));
+            } else if !tag.ends_with('/') && !VOID.contains(&name) {
+                open.push(name);
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    fn text_of(html: &str) -> String {
+        html.split('<')
+            .map(|part| part.split_once('>').map_or(part, |(_, text)| text))
+            .collect::<String>()
+            .replace('\n', "")
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut out = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk
+                .iter()
+                .chain([0; 2].iter())
+                .take(3)
+                .fold(0, |bits, &byte| bits << 8 | usize::from(byte));
+            for digit in 0..4 {
+                out.push(if digit <= chunk.len() {
+                    char::from(DIGITS[bits >> (18 - 6 * digit) & 63])
+                } else {
+                    '='
+                });
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,510 @@
+//! The analysis as text of 80 columns for a terminal.
+
+use std::fmt::{self, Write};
+
+use super::{
+    AddressRow, Ledger, Report, Source, Timeline,
+    number::{bits_per_second, per_second, percent, printable, seconds},
+    verdict,
+};
+
+/// Columns of a label, of packets and of bytes: together 80.
+const LABEL: usize = 46;
+const PACKETS: usize = 15;
+const BYTES: usize = 19;
+/// Columns of a DNS name, of its queries and of its answers: together 80.
+const DNS_LABEL: usize = 38;
+const QUERIES: usize = 10;
+const ANSWERS: usize = 32;
+/// Columns of the names in front of single values.
+const FIELD: usize = 22;
+const WIDTH: usize = LABEL + PACKETS + BYTES;
+
+/// The whole analysis. The first line sums it up, and says so if anything was lost. Names from
+/// packets, files and interfaces have their control characters escaped.
+///
+/// # Panics
+/// Never: a `String` takes everything.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    write_report(&mut text, report).expect("a String takes everything");
+    text
+}
+
+fn write_report(out: &mut String, report: &Report) -> fmt::Result {
+    if report.totals.packets == 0 {
+        writeln!(out, "No packets captured. No data to analyze.")?;
+        write_ledger(out, &report.ledger)?;
+        return write_notes(out, report);
+    }
+    write_summary(out, report)?;
+    write_times(out, report)?;
+    write_interfaces(out, report)?;
+    write_protocols(out, report)?;
+    write_totals(out, report)?;
+    write_malformed(out, report)?;
+    write_tables(out, report)?;
+    write_dns(out, report)?;
+    write_sizes_and_rates(out, report)?;
+    if report.duration_s > 0.0 {
+        write_timeline(out, &report.timeline)?;
+    }
+    write_notes(out, report)?;
+    write_ledger(out, &report.ledger)
+}
+
+/// The verdict on completeness, then how much there was.
+fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
+    for sentence in verdict::of(report).sentences {
+        write_wrapped(out, &sentence)?;
+    }
+    let (packets, bytes) = (report.totals.packets, report.totals.bytes);
+    let duration = seconds(report.duration_s);
+    writeln!(out, "{packets} packets, {bytes} bytes in {duration}")
+}
+
+fn write_times(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out)?;
+    match &report.source {
+        Source::Capture {
+            filter,
+            sample,
+            snaplen,
+            host,
+            kernel,
+        } => {
+            write_field(out, "Host", &format!("{host}, Linux {kernel}"))?;
+            if !filter.is_empty() {
+                write_field(out, "Filter", filter)?;
+            }
+            if *sample > 1 {
+                let sampling = format!("1 frame in {sample}, {snaplen} bytes of each");
+                write_field(out, "Written", &sampling)?;
+            }
+        }
+        Source::Files { files } => {
+            for file in files {
+                write_field(out, "File", file)?;
+            }
+        }
+    }
+    for (name, time) in [
+        ("Started", &report.started),
+        ("First packet", &report.first_packet),
+        ("Last packet", &report.last_packet),
+    ] {
+        if let Some(time) = time {
+            write_field(out, name, time)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
+    if report.interfaces.is_empty() {
+        return Ok(());
+    }
+    write_heading(out, "Interfaces")?;
+    for interface in &report.interfaces {
+        let mut label = format!("{} ({}", printable(&interface.name), interface.link_type);
+        for (direction, hook) in [
+            ("in", &interface.ingress_hook),
+            ("out", &interface.egress_hook),
+        ] {
+            if let Some(hook) = hook {
+                write!(label, ", {direction} {hook}")?;
+            }
+        }
+        label.push(')');
+        write_row(out, &label, interface.packets, interface.bytes)?;
+    }
+    Ok(())
+}
+
+fn write_protocols(out: &mut String, report: &Report) -> fmt::Result {
+    write_heading(out, "Protocols")?;
+    for row in &report.protocols {
+        let share = percent(row.packets, report.totals.packets);
+        let label = format!("{:<LABEL_NAME$}{share:>SHARE$}", row.name);
+        write_row(out, &label, row.packets, row.bytes)?;
+    }
+    write_row(out, "total", report.totals.packets, report.totals.bytes)
+}
+
+/// Columns of a percentage, and what is left of a label beside it.
+const SHARE: usize = 10;
+const LABEL_NAME: usize = LABEL - SHARE - 1;
+
+fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
+    let totals = &report.totals;
+    writeln!(out)?;
+    let nested = format!(
+        "IPv4 {}, IPv6 {}, TCP {}, UDP {} (both with DNS)",
+        totals.ip, totals.ip6, totals.tcp, totals.udp
+    );
+    write_field(out, "Among them", &nested)?;
+    if matches!(report.source, Source::Files { .. }) {
+        return Ok(());
+    }
+    let wire = match (totals.wire_packets, totals.wire_bytes) {
+        (Some(packets), Some(bytes)) => format!("{packets} packets, {bytes} bytes"),
+        _ => "not known, because not every hook can tell".to_owned(),
+    };
+    write_field(out, "On the wire", &wire)?;
+    write_wrapped(
+        out,
+        "All other numbers count frames as the hook sees them: a super-frame that the kernel \
+         or the NIC has joined or will split (GRO, TSO) is one frame.",
+    )
+}
+
+fn write_malformed(out: &mut String, report: &Report) -> fmt::Result {
+    if report.malformed.is_empty() {
+        return Ok(());
+    }
+    let (heading, packets) = ("Malformed headers", "packets");
+    writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}")?;
+    for (reason, packets) in &report.malformed {
+        writeln!(out, "{reason:<LABEL$}{packets:>PACKETS$}")?;
+    }
+    Ok(())
+}
+
+fn write_tables(out: &mut String, report: &Report) -> fmt::Result {
+    if let Some(note) = &report.tables_note {
+        writeln!(out)?;
+        write_wrapped(out, note)?;
+    }
+    if report.ledger.summaries_delivered.is_none() {
+        return Ok(());
+    }
+    let sources = format!("Source addresses: {} different", report.unique_sources);
+    write_table(out, &sources, &report.sources)?;
+    write_table(out, "Destination addresses", &report.destinations)?;
+    write_table(out, "Conversations", &report.conversations)?;
+    write_table(out, "Ports (each packet's lower one)", &report.ports)
+}
+
+fn write_table(out: &mut String, heading: &str, rows: &[AddressRow]) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    write_heading(out, heading)?;
+    for row in rows {
+        write_row(out, &row.address, row.packets, row.bytes)?;
+    }
+    Ok(())
+}
+
+fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
+    if report.dns_names.is_empty() {
+        return Ok(());
+    }
+    let (name, queries, answers) = ("DNS names", "queries", "answers");
+    writeln!(
+        out,
+        "\n{name:<DNS_LABEL$}{queries:>QUERIES$}{answers:>ANSWERS$}"
+    )?;
+    for row in &report.dns_names {
+        let label = format!("{} {}", printable(&row.name), row.record_type);
+        let answers = row.answers.iter();
+        let answers: Vec<_> = answers.map(|(code, n)| format!("{code} {n}")).collect();
+        let answers = answers.join(", ");
+        write_label::<DNS_LABEL>(out, &label)?;
+        write!(out, "{:>QUERIES$}", row.queries)?;
+        match answers.len() {
+            0 => writeln!(out)?,
+            1..ANSWERS => writeln!(out, "{answers:>ANSWERS$}")?,
+            _ => {
+                writeln!(out)?;
+                write_wrapped(out, &format!("    {answers}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_sizes_and_rates(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out)?;
+    if let Some(sizes) = &report.sizes {
+        let text = format!(
+            "min {}, median {}, p95 {}, max {}",
+            sizes.min, sizes.median, sizes.p95, sizes.max
+        );
+        write_field(out, "Frame sizes (bytes)", &text)?;
+    }
+    if report.duration_s > 0.0 {
+        let rates = &report.rates;
+        let (mean, peak) = (per_second(rates.mean_pps), per_second(rates.peak_pps));
+        write_field(out, "Packet rate", &format!("mean {mean}, peak {peak}"))?;
+        let (mean, peak) = (
+            bits_per_second(rates.mean_bps),
+            bits_per_second(rates.peak_bps),
+        );
+        write_field(out, "Bit rate", &format!("mean {mean}, peak {peak}"))?;
+    }
+    Ok(())
+}
+
+fn write_timeline(out: &mut String, timeline: &Timeline) -> fmt::Result {
+    let Some(max) = timeline.bins.iter().copied().max().filter(|max| *max > 0) else {
+        return Ok(());
+    };
+    let bars: String = timeline
+        .bins
+        .iter()
+        .map(|packets| block(*packets, max))
+        .collect();
+    let heading = format!(
+        "Packets over time, {:.3} s each, at most {max}",
+        timeline.bin_seconds
+    );
+    writeln!(out, "\n{heading}")?;
+    for line in bars.chars().collect::<Vec<_>>().chunks(WIDTH) {
+        writeln!(out, "{}", line.iter().collect::<String>().trim_end())?;
+    }
+    Ok(())
+}
+
+/// A bar of one column; anything above zero is visible.
+fn block(packets: u64, max: u64) -> char {
+    const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let eighths = (u128::from(packets) * 8).div_ceil(u128::from(max));
+    BLOCKS[usize::try_from(eighths.min(8)).expect("at most 8")]
+}
+
+fn write_notes(out: &mut String, report: &Report) -> fmt::Result {
+    for note in &report.notes {
+        writeln!(out)?;
+        write_wrapped(out, &format!("Note: {note}"))?;
+    }
+    Ok(())
+}
+
+fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
+    let verdict = if ledger.balanced {
+        "balanced"
+    } else {
+        "NOT BALANCED"
+    };
+    writeln!(out, "\nLedger: {verdict}")?;
+    let optional = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    for (name, value) in [
+        ("seen", ledger.seen.to_string()),
+        ("  filtered out", ledger.filtered_out.to_string()),
+        ("  matched", ledger.matched.to_string()),
+        ("    of them unparsed", ledger.unparsed.to_string()),
+        ("summaries delivered", optional(ledger.summaries_delivered)),
+        ("summaries lost", optional(ledger.summaries_lost)),
+        ("frames written", ledger.frames_written.to_string()),
+        ("frames sampled out", ledger.frames_sampled_out.to_string()),
+        (
+            "frames lost, ring full",
+            ledger.frames_lost.ring_full.to_string(),
+        ),
+        (
+            "frames lost, write failed",
+            ledger.frames_lost.write_failed.to_string(),
+        ),
+        ("excerpts lost", ledger.excerpts_lost.to_string()),
+        ("history evicted", ledger.history_evicted.to_string()),
+    ] {
+        writeln!(out, "  {name:<30}{value:>20}")?;
+    }
+    Ok(())
+}
+
+fn write_heading(out: &mut String, heading: &str) -> fmt::Result {
+    let (packets, bytes) = ("packets", "bytes");
+    writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}{bytes:>BYTES$}")
+}
+
+fn write_row(out: &mut String, label: &str, packets: u64, bytes: u64) -> fmt::Result {
+    write_label::<LABEL>(out, label)?;
+    writeln!(out, "{packets:>PACKETS$}{bytes:>BYTES$}")
+}
+
+/// A label too long for its column has a line of its own.
+fn write_label<const COLUMNS: usize>(out: &mut String, label: &str) -> fmt::Result {
+    let label = printable(label);
+    if label.chars().count() <= COLUMNS {
+        return write!(out, "{label:<COLUMNS$}");
+    }
+    write_wrapped(out, &label)?;
+    write!(out, "{:<COLUMNS$}", "")
+}
+
+fn write_field(out: &mut String, name: &str, value: &str) -> fmt::Result {
+    writeln!(out, "{name:<FIELD$}{}", printable(value))
+}
+
+/// Breaks `text` between words so that no line is longer than the terminal.
+fn write_wrapped(out: &mut String, text: &str) -> fmt::Result {
+    let mut line = String::new();
+    for word in printable(text).split(' ') {
+        let len = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && len > WIDTH {
+            writeln!(out, "{line}")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(out, "{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{
+        InterfaceRow,
+        assemble::tests::{capture_report, files_report},
+    };
+
+    #[test]
+    fn a_capture_with_losses_says_so_first() {
+        let text = render(&capture_report(3));
+        assert_eq!(text, EXPECTED, "{text}");
+    }
+
+    #[test]
+    fn without_packets_there_is_nothing_to_analyze() {
+        let text = render(&files_report(&[], 2));
+        let start = "No packets captured. No data to analyze.\n\nLedger: balanced\n  seen  ";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.ends_with("\n\nNote: A note.\n"), "{text}");
+    }
+
+    #[test]
+    fn complete_reports_say_that_nothing_was_lost() {
+        let text = render(&files_report(&[0, 2_000_000_000], 2));
+        let start =
+            "Complete: every one of 2 frames was read and summarised.\n2 packets, 200 bytes";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.contains("\nFile                  a.pcap\n"));
+    }
+
+    #[test]
+    fn a_ledger_that_does_not_balance_is_in_the_first_line() {
+        let mut report = files_report(&[0, 1], 2);
+        report.ledger.balanced = false;
+        let text = render(&report);
+        assert!(first_line(&text).starts_with("The ledger does not balance"));
+        assert!(text.contains("\nLedger: NOT BALANCED\n"));
+    }
+
+    #[test]
+    fn no_line_exceeds_80_columns() {
+        let mut report = capture_report(3);
+        let longest = "2001:db8:1111:2222:3333:4444:5555:6666";
+        report.conversations[0].address = format!("{longest} <-> {longest}");
+        report.sources[0].address = longest.to_owned();
+        report.sources[0].bytes = u64::MAX / 1000;
+        report.tables_note = Some("word ".repeat(60));
+        for line in render(&report).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_move_the_cursor() {
+        let mut report = capture_report(3);
+        report.dns_names[0].name = "a\u{1b}[2Jb\u{202e}c".to_owned();
+        report.interfaces.push(InterfaceRow {
+            name: "eth\r\n0".to_owned(),
+            ..report.interfaces[0].clone()
+        });
+        let text = render(&report);
+        assert!(text.contains(r"a\u{1b}[2Jb\u{202e}c A"));
+        assert!(text.contains(r"eth\u{d}\u{a}0 (EN10MB, in tcx)"));
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn bars_show_anything_above_zero() {
+        let shown: String = [0, 1, 50, 51, 99, 100]
+            .map(|packets| block(packets, 100))
+            .iter()
+            .collect();
+        assert_eq!(shown, " ▁▄▅██");
+        assert_eq!(block(u64::MAX, u64::MAX), '█');
+    }
+
+    fn first_line(text: &str) -> &str {
+        text.lines().next().unwrap()
+    }
+
+    const EXPECTED: &str = "\
+1 of 4 summaries lost (25.0 %): counts and histogram are exact, per-address
+tables are lower bounds.
+1 frames are missing from the capture file: 0 found the ring full, 1 could not
+be written.
+4 packets, 300 bytes in 2 s
+
+Host                  h, Linux 6.1.0
+Filter                --protocol dns
+Started               2023-11-14T22:13:20.000000000Z
+First packet          2023-11-14T22:13:20.100000000Z
+Last packet           2023-11-14T22:13:20.500000001Z
+
+Interfaces                                            packets              bytes
+eth0 (EN10MB, in tcx)                                       4                300
+
+Protocols                                             packets              bytes
+dns                                    50.0 %               2                200
+ip-proto-89                            25.0 %               1                 90
+unparsed                               25.0 %               1                 10
+total                                                       4                300
+
+Among them            IPv4 2, IPv6 1, TCP 0, UDP 2 (both with DNS)
+On the wire           5 packets, 360 bytes
+All other numbers count frames as the hook sees them: a super-frame that the
+kernel or the NIC has joined or will split (GRO, TSO) is one frame.
+
+Malformed headers                                     packets
+truncated_link_header                                       1
+
+Tables, sizes and times are lower bounds: 1 packets are missing from them.
+
+Source addresses: 1 different                         packets              bytes
+0.0.0.0                                                     3                300
+
+Destination addresses                                 packets              bytes
+0.0.0.0                                                     3                300
+
+Conversations                                         packets              bytes
+0.0.0.0 <-> 0.0.0.0                                         3                300
+
+Ports (each packet's lower one)                       packets              bytes
+53/udp                                                      3                300
+
+DNS names                                queries                         answers
+ab A                                           1
+
+Frame sizes (bytes)   min 100, median 100, p95 100, max 100
+Packet rate           mean 2/s, peak 4/s
+Bit rate              mean 1.2 kbit/s, peak 3.2 kbit/s
+
+Packets over time, 0.500 s each, at most 2
+█  █
+
+Note: A note.
+
+Ledger: balanced
+  seen                                             7
+    filtered out                                   3
+    matched                                        4
+      of them unparsed                             1
+  summaries delivered                              3
+  summaries lost                                   1
+  frames written                                   3
+  frames sampled out                               0
+  frames lost, ring full                           0
+  frames lost, write failed                        1
+  excerpts lost                                    0
+  history evicted                                  2
+";
+}

@@ -1,0 +1,170 @@
+//! Whether a report misses anything, in the words that stand first in it.
+
+use super::{
+    Report, Source,
+    number::{count, percent},
+};
+
+/// How much the reader may rely on the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Completeness {
+    /// Nothing to report on.
+    Nothing,
+    /// Everything that was asked for is there.
+    Complete,
+    /// Something was lost, and the report says what.
+    Lossy,
+    /// The ledger contradicts itself: no number can be relied on.
+    Unbalanced,
+}
+
+/// The headline of a report.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    /// What the sentences amount to.
+    pub(super) completeness: Completeness,
+    /// The most important first.
+    pub(super) sentences: Vec<String>,
+}
+
+/// Judges `report` by its ledger.
+pub(super) fn of(report: &Report) -> Verdict {
+    let ledger = &report.ledger;
+    let losses = losses(report);
+    if !ledger.balanced {
+        return Verdict {
+            completeness: Completeness::Unbalanced,
+            sentences: [vec![unbalanced(report)], losses].concat(),
+        };
+    }
+    if !losses.is_empty() {
+        return Verdict {
+            completeness: Completeness::Lossy,
+            sentences: losses,
+        };
+    }
+    if ledger.matched == 0 {
+        return Verdict {
+            completeness: Completeness::Nothing,
+            sentences: nothing(report),
+        };
+    }
+    Verdict {
+        completeness: Completeness::Complete,
+        sentences: vec![complete(report)],
+    }
+}
+
+fn unbalanced(report: &Report) -> String {
+    let ledger = &report.ledger;
+    format!(
+        "The ledger does not balance: {} frames seen, {} filtered out, {} matched. Do not rely on these numbers.",
+        count(ledger.seen),
+        count(ledger.filtered_out),
+        count(ledger.matched)
+    )
+}
+
+fn nothing(report: &Report) -> Vec<String> {
+    let mut sentences = vec!["No packets captured. No data to analyze.".to_owned()];
+    if report.ledger.filtered_out > 0 {
+        sentences.push(format!(
+            "{} frames went past; the filter left all of them out.",
+            count(report.ledger.filtered_out)
+        ));
+    }
+    sentences
+}
+
+fn complete(report: &Report) -> String {
+    let frames = match report.ledger.matched {
+        1 => "the one frame".to_owned(),
+        matched => format!("every one of {} frames", count(matched)),
+    };
+    match (&report.source, report.ledger.summaries_delivered) {
+        (Source::Files { .. }, _) => format!("Complete: {frames} was read and summarised."),
+        (Source::Capture { .. }, Some(_)) => {
+            format!("Complete: {frames} was counted and summarised.")
+        }
+        (Source::Capture { .. }, None) => format!(
+            "Complete: {frames} was counted. Summaries were not asked for, so there are no per-address tables."
+        ),
+    }
+}
+
+fn losses(report: &Report) -> Vec<String> {
+    let ledger = &report.ledger;
+    let mut sentences = Vec::new();
+    if let Some(lost) = ledger.summaries_lost.filter(|&lost| lost > 0) {
+        sentences.push(format!(
+            "{} of {} summaries lost ({}): counts and histogram are exact, per-address tables are lower bounds.",
+            count(lost),
+            count(ledger.matched),
+            percent(lost, ledger.matched)
+        ));
+    }
+    let frames = &ledger.frames_lost;
+    let frames_lost = frames.ring_full + frames.write_failed;
+    if frames_lost > 0 {
+        sentences.push(format!(
+            "{} frames are missing from the capture file: {} found the ring full, {} could not be written.",
+            count(frames_lost),
+            count(frames.ring_full),
+            count(frames.write_failed)
+        ));
+    }
+    if ledger.excerpts_lost > 0 {
+        sentences.push(format!(
+            "{} DNS or ARP excerpts lost: DNS names are lower bounds.",
+            count(ledger.excerpts_lost)
+        ));
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    #[test]
+    fn loss_comes_first() {
+        let verdict = of(&example::with_losses());
+        assert_eq!(verdict.completeness, Completeness::Lossy);
+        assert!(verdict.sentences[0].starts_with("424 of "));
+        assert!(verdict.sentences[0].contains("lower bounds"));
+        assert!(verdict.sentences[1].starts_with("30 frames are missing"));
+        assert!(verdict.sentences[2].starts_with("3 DNS or ARP excerpts"));
+    }
+
+    #[test]
+    fn nothing_lost_is_complete() {
+        let verdict = of(&example::report());
+        assert_eq!(verdict.completeness, Completeness::Complete);
+        assert_eq!(verdict.sentences.len(), 1);
+    }
+
+    #[test]
+    fn a_ledger_that_does_not_balance_is_never_complete() {
+        for mut report in [example::report(), example::empty(), example::with_losses()] {
+            report.ledger.balanced = false;
+            let verdict = of(&report);
+            assert_eq!(verdict.completeness, Completeness::Unbalanced);
+            assert!(verdict.sentences[0].contains("does not balance"));
+        }
+    }
+
+    #[test]
+    fn no_packets_are_no_fault() {
+        let mut report = example::empty();
+        report.ledger.seen = 12;
+        report.ledger.filtered_out = 12;
+        let verdict = of(&report);
+        assert_eq!(verdict.completeness, Completeness::Nothing);
+        assert_eq!(
+            verdict.sentences[0],
+            "No packets captured. No data to analyze."
+        );
+        assert!(verdict.sentences[1].starts_with("12 frames"));
+    }
+}
