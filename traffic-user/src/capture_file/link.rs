@@ -57,6 +57,13 @@ impl LinkType {
     /// Frames begin with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
 
+    /// What `data`, a frame of this type, begins with; `None` where the link header does not fit,
+    /// and for types that are not supported.
+    #[must_use]
+    pub fn link(self, data: &[u8]) -> Option<Link> {
+        locate(self.layout()?, data).map(|located| located.link)
+    }
+
     pub(super) fn layout(self) -> Option<Layout> {
         self.row().map(|&(_, _, layout)| layout)
     }
@@ -92,7 +99,7 @@ struct Located {
 #[inline]
 pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
     if layout == Layout::Ethernet {
-        return parse(data, Link::Ethernet(None));
+        return parse(data, Link::Ethernet(None)).headers;
     }
     let Some(located) = locate(layout, data) else {
         return Headers {
@@ -100,7 +107,7 @@ pub(super) fn parse_frame(layout: Layout, data: &[u8]) -> Headers {
             ..Headers::EMPTY
         };
     };
-    let mut headers = parse(data, located.link);
+    let mut headers = parse(data, located.link).headers;
     if located.egress {
         headers.flags |= FLAG_EGRESS;
     }
