@@ -235,7 +235,10 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
                     _ => Err(ParseError::BadIpv4Header),
                 }
             }
-            Link::Network { ether_type, offset } => self.tagged(ether_type, offset, 0),
+            // An offset outside of the frame is one at its end: nothing can be read there.
+            Link::Network { ether_type, offset } => {
+                self.tagged(ether_type, offset.min(self.end), 0)
+            }
         }
     }
 
@@ -523,3 +526,6 @@ fn type_or_length(field: u16) -> u16 {
 fn is_vlan(ether_type: u16) -> bool {
     matches!(ether_type, 0x8100 | 0x88a8 | 0x9100)
 }
+
+#[cfg(test)]
+mod tests;
