@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// VLAN tags that are followed; IEEE 802.1ad has two.
-pub const MAX_VLAN_TAGS: u32 = 4;
+/// VLAN tags that are followed; IEEE 802.1ad has two, Linux follows as many as this.
+pub const MAX_VLAN_TAGS: u32 = 8;
 /// IPv6 extension headers that are followed. RFC 8200 lists six kinds.
 pub const MAX_EXTENSION_HEADERS: usize = 10;
 
@@ -242,34 +242,40 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn link(&mut self, link: Link) -> Result<(), ParseError> {
-        match link {
-            Link::Ethernet(tag) => self.ethernet(tag),
-            Link::Ip => {
-                let [first]: [u8; 1] = self.read(0, ParseError::TruncatedLink)?;
-                let version_6 = first >> 4 == 6;
-                let ether_type = if version_6 {
-                    ETHER_TYPE_IPV6
-                } else {
-                    ETHER_TYPE_IPV4
-                };
-                self.network(ether_type, 0)
-            }
-            Link::Network { ether_type, offset } => self.tagged(ether_type, offset, 0),
+        let (ether_type, offset, tags) = match link {
+            Link::Ethernet(tag) => self.ethernet(tag)?,
+            Link::Ip => (self.ip_version()?, 0, 0),
+            // An offset outside of the frame is one at its end: nothing can be read there.
+            Link::Network { ether_type, offset } => (ether_type, offset.min(self.end), 0),
+        };
+        // The verifier checks what follows once for all kinds of link.
+        let ether_type = self.packet.join(u32::from(ether_type)) as u16;
+        let offset = self.packet.join(offset);
+        let tags = self.packet.join(tags);
+        self.tagged(ether_type, offset, tags)
+    }
+
+    /// The `EtherType` that the version of a bare IP header stands for.
+    #[inline(always)]
+    fn ip_version(&self) -> Result<u16, ParseError> {
+        let [first]: [u8; 1] = self.read(0, ParseError::TruncatedLink)?;
+        match first >> 4 {
+            4 => Ok(ETHER_TYPE_IPV4),
+            6 => Ok(ETHER_TYPE_IPV6),
+            _ => Err(ParseError::BadIpv4Header),
         }
     }
 
+    /// `EtherType`, where its payload begins, and how many tags came before it.
     #[inline(always)]
-    fn ethernet(&mut self, tag: Option<Tag>) -> Result<(), ParseError> {
+    fn ethernet(&mut self, tag: Option<Tag>) -> Result<(u16, u32, u32), ParseError> {
         let ether_type: [u8; 2] =
             self.read(size_of::<[[u8; 6]; 2]>() as u32, ParseError::TruncatedLink)?;
-        let ether_type = u16::from_be_bytes(ether_type);
-        let mut tags = 0;
+        let ether_type = type_or_length(u16::from_be_bytes(ether_type));
         if let Some(tag) = tag {
             self.add_tag(0, tag.tci());
-            tags = 1;
         }
-        let tags = self.packet.join(tags);
-        self.tagged(ether_type, EthHdr::LEN as u32, tags)
+        Ok((ether_type, EthHdr::LEN as u32, u32::from(tag.is_some())))
     }
 
     /// Takes the addresses of a frame that has no others.
@@ -309,7 +315,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             }
             let tag: VlanHdr = self.read(offset, ParseError::TruncatedVlan)?;
             self.add_tag(index, u16::from_be_bytes(tag.tci));
-            ether_type = u16::from_be(tag.ether_type);
+            ether_type = type_or_length(u16::from_be(tag.ether_type));
             offset += VlanHdr::LEN as u32;
             index += 1;
         }
@@ -319,11 +325,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn network(&mut self, ether_type: u16, offset: u32) -> Result<(), ParseError> {
-        self.headers.ether_type = if ether_type < ETHER_TYPE_MIN {
-            ETHER_TYPE_LLC
-        } else {
-            ether_type
-        };
+        self.headers.ether_type = ether_type;
         match ether_type {
             ETHER_TYPE_IPV4 => self.ipv4(offset),
             ETHER_TYPE_IPV6 => self.ipv6(offset),
@@ -534,8 +536,21 @@ fn is_extension(next: u8) -> bool {
     matches!(next, 0 | 43 | EXTENSION_FRAGMENT | 60)
 }
 
+/// `EtherType` of a frame by its type field, which may be an 802.3 length.
+#[inline(always)]
+fn type_or_length(field: u16) -> u16 {
+    if field < ETHER_TYPE_MIN {
+        ETHER_TYPE_LLC
+    } else {
+        field
+    }
+}
+
 /// 802.1Q, 802.1ad, and the older value that switches used for the outer tag.
 #[inline(always)]
 fn is_vlan(ether_type: u16) -> bool {
     matches!(ether_type, 0x8100 | 0x88a8 | 0x9100)
 }
+
+#[cfg(test)]
+mod tests;
