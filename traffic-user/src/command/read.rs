@@ -145,6 +145,7 @@ fn describe(path: &Path, interface: FileInterface) -> Interface {
     Interface {
         name: name.unwrap_or_else(|| file_name().display().to_string()),
         ifindex: 0,
+        sample: interface.sample,
         link_type: interface.link_type.to_string(),
         ingress_hook: None,
         egress_hook: None,

@@ -7,8 +7,8 @@ use traffic_ebpf::{
 };
 
 use super::{
-    AddressRow, DnsRow, InterfaceRow, Ledger, ProtocolRow, Rates, Report, Sizes, Source, Timeline,
-    Totals,
+    AddressRow, DnsRow, Estimate, InterfaceRow, Ledger, ProtocolRow, Rates, Report, Sizes, Source,
+    Timeline, Totals,
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, Table, Tables},
@@ -50,6 +50,8 @@ pub struct Interface {
     pub ingress_hook: Option<String>,
     /// As [`InterfaceRow::egress_hook`].
     pub egress_hook: Option<String>,
+    /// One frame in this many was counted; 1 for every frame.
+    pub sample: u32,
 }
 
 /// Who counted what.
@@ -235,9 +237,20 @@ fn interfaces(interfaces: Vec<Interface>, counts: &Counts) -> Vec<InterfaceRow> 
             egress_hook: interface.egress_hook,
             packets: count.packets,
             bytes: count.bytes,
+            estimate: estimate(interface.sample, count),
         }
     };
     interfaces.into_iter().enumerate().map(row).collect()
+}
+
+/// What a sample stands for; `None` where every frame was counted.
+fn estimate(sample: u32, count: Count) -> Option<Estimate> {
+    let scaled = |number: u64| number.saturating_mul(u64::from(sample));
+    (sample > 1).then(|| Estimate {
+        sample,
+        packets: scaled(count.packets),
+        bytes: scaled(count.bytes),
+    })
 }
 
 fn protocols(counts: &Counts) -> Vec<ProtocolRow> {
@@ -352,6 +365,16 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     let live = matches!(report.source, Source::Capture { .. });
     if live && report.interfaces.len() > 1 {
         notes.push("A packet that passes several interfaces is counted at each.".to_owned());
+    }
+    for row in &report.interfaces {
+        let Some(estimate) = row.estimate else {
+            continue;
+        };
+        notes.push(format!(
+            "One frame in {} of {} was written: its {} packets stand for about {} packets and {} \
+             bytes (estimates). All other numbers are those of the file.",
+            estimate.sample, row.name, row.packets, estimate.packets, estimate.bytes
+        ));
     }
     if dns.other() > 0 {
         notes.push(format!(
@@ -591,6 +614,7 @@ pub(super) mod tests {
             link_type: "EN10MB".to_owned(),
             ingress_hook: Some("tcx".to_owned()),
             egress_hook: None,
+            sample: 1,
         };
         Run {
             source: Source::Capture {

@@ -26,6 +26,8 @@ pub(super) fn interface_row(attached: &Attached) -> assemble::Interface {
     assemble::Interface {
         name: attached.interface.name.clone(),
         ifindex: attached.interface.ifindex,
+        // The kernel counts every frame.
+        sample: 1,
         link_type: attached.interface.link_type().to_owned(),
         ingress_hook: label(attached.ingress),
         egress_hook: label(attached.egress),

@@ -1,6 +1,6 @@
 //! The capture file, and the files after it.
 
-use std::{collections::VecDeque, fs, path::PathBuf};
+use std::{collections::VecDeque, fs, io::ErrorKind, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -341,11 +341,7 @@ pub(super) fn link_type(interface: &Interface) -> LinkType {
 }
 
 fn is_broken_pipe(error: &WriteError) -> bool {
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-        error.source()
-    })
-    .filter_map(|error| error.downcast_ref::<std::io::Error>())
-    .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    matches!(error, WriteError::Io(error) if error.kind() == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
