@@ -1,12 +1,14 @@
 //! The command line: clap types only. The doc comments are the help text.
 
 mod files;
+mod print;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
 pub use files::{Compression, Condition, FileArgs};
+pub use print::{PrintArgs, PrintStyleArgs};
 
 /// Captures, counts and reports packets that eBPF programs classify in the kernel.
 ///
@@ -26,7 +28,7 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Interfaces) | None => return 0,
+            Some(Command::Print(_) | Command::Interfaces) | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -39,6 +41,8 @@ pub enum Command {
     Capture(Box<CaptureArgs>),
     /// Reports on capture files (pcap and pcapng).
     Read(ReadArgs),
+    /// Prints a line per packet of capture files, as tcpdump does.
+    Print(PrintArgs),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
 }
@@ -80,6 +84,12 @@ pub struct CaptureArgs {
     /// How to write frames.
     #[command(flatten)]
     pub files: FileArgs,
+    /// Print a line per packet on stdout, as tcpdump does.
+    #[arg(long)]
+    pub print: bool,
+    /// What those lines show.
+    #[command(flatten)]
+    pub print_style: PrintStyleArgs,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,

@@ -203,7 +203,7 @@ fn push_escaped(name: &mut String, byte: u8) {
 }
 
 /// Mnemonic of a record type (IANA DNS parameters), or `TYPE` and its number (RFC 3597).
-fn type_name(record_type: u16) -> String {
+pub(crate) fn type_name(record_type: u16) -> String {
     let mnemonic = match record_type {
         1 => "A",
         2 => "NS",

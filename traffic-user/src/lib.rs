@@ -13,6 +13,7 @@ pub mod dns;
 pub mod history;
 pub mod kernel;
 pub mod ledger;
+pub mod print;
 pub mod record;
 pub mod report;
 pub mod snapshot;

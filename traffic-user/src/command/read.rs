@@ -32,7 +32,7 @@ use crate::{
 /// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
-    let outputs = Outputs::new(&args.output, None)?;
+    let outputs = Outputs::new(&args.output, &[])?;
     let mut reading = Reading::new(args);
     let paths: Vec<_> = args.read.iter().chain(&args.files).collect();
     let mut failure = None;

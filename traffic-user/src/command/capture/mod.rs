@@ -2,6 +2,7 @@
 
 mod describe;
 mod file;
+mod lines;
 mod plan;
 mod postrotate;
 mod settings;
@@ -9,7 +10,7 @@ mod stop;
 mod take;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use traffic_ebpf::tally::{Counters, Tally};
 use self::{
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     file::CaptureFile,
+    lines::Lines,
     settings::{planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
@@ -25,11 +27,12 @@ use self::{
 };
 use super::{interfaces, output::Outputs, progress::Progress};
 use crate::{
+    capture_file::InterfaceStatistics,
     cli::{CaptureArgs, DirectionArg, Hook},
     kernel::{self, HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
     report::{
         Report,
-        assemble::{self, Live, Run, RunTotals},
+        assemble::{self, Live, Run, RunTotals, Written},
     },
 };
 
@@ -43,7 +46,15 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     if let Some(user) = &args.files.relinquish_privileges {
         postrotate::open_files_as(user)?;
     }
-    let outputs = Outputs::new(&args.output, args.files.write.as_deref())?;
+    let lines = args.print.then_some(Path::new("-"));
+    let others: Vec<_> = args
+        .files
+        .write
+        .as_deref()
+        .into_iter()
+        .chain(lines)
+        .collect();
+    let outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected)?;
     capture.announce(&args);
     let end = capture.until_stopped(&args, signals).await?;
@@ -219,6 +230,12 @@ impl Capture {
                 return Ok(true);
             }
         }
+        if let Some(lines) = &mut self.take.lines {
+            lines.flush();
+            if lines.has_ended() {
+                return Ok(true);
+            }
+        }
         if progress.is_due() {
             progress.draw(&self.session.counters()?);
         }
@@ -238,13 +255,7 @@ impl Capture {
         let attached = self.session.attached().to_vec();
         self.session.detach().await;
         let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
-        let (written, mut failure) = match self.take.file {
-            None => (None, None),
-            Some(file) => {
-                let (written, failure) = file.finish(&statistics);
-                (Some(written), failure)
-            }
-        };
+        let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
         if let End::InterfaceGone(name) = end {
             failure.get_or_insert_with(|| anyhow::anyhow!("{name} disappeared during the capture"));
         }
@@ -265,6 +276,26 @@ impl Capture {
             notes: self.notes,
         };
         Ok((assemble::report(self.take.stages, run), failure))
+    }
+}
+
+/// What became of the frames: they are written where there is a file, else printed.
+fn frames_taken(
+    file: Option<CaptureFile>,
+    lines: Option<Lines>,
+    statistics: &[InterfaceStatistics],
+) -> (Option<Written>, Option<anyhow::Error>) {
+    let printed = lines.map(Lines::finish);
+    match (file, printed) {
+        (None, None) => (None, None),
+        (Some(file), printed) => {
+            let (written, failure) = file.finish(statistics);
+            (
+                Some(written),
+                failure.or(printed.and_then(|(_, failure)| failure)),
+            )
+        }
+        (None, Some((frames, failure))) => (Some(Written { frames, failed: 0 }), failure),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Settings {
     Settings {
         selection: selection(&args.protocols),
         count: count(args),
-        snaplen: if args.files.write.is_some() {
+        snaplen: if args.files.write.is_some() || args.print {
             snaplen(args)
         } else {
             0

@@ -2,7 +2,7 @@
 
 use traffic_ebpf::{parse::Link, record::FrameHeader};
 
-use super::file::CaptureFile;
+use super::{file::CaptureFile, lines::Lines};
 use crate::{
     cli::CaptureArgs,
     kernel::{Interface, Sink},
@@ -16,6 +16,7 @@ pub(super) struct Take {
     /// What frames of each interface begin with.
     links: Vec<Link>,
     pub(super) file: Option<CaptureFile>,
+    pub(super) lines: Option<Lines>,
 }
 
 impl Take {
@@ -28,6 +29,7 @@ impl Take {
             stages: Stages::for_capture(args.output.history),
             links: interfaces.iter().map(excerpt_link).collect(),
             file,
+            lines: Lines::new(args, interfaces),
         }
     }
 }
@@ -40,6 +42,9 @@ impl Sink for Take {
     fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
         if let Some(file) = &mut self.file {
             file.write(header, data);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.frame(header, data);
         }
     }
 
