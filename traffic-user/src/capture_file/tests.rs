@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use std::{
     fs, io,
     ops::ControlFlow,
@@ -229,6 +231,7 @@ fn linux_cooked_headers_know_sender_and_direction() {
             assert_eq!(frame.direction, direction);
             assert_eq!(record.direction(), direction);
             assert_eq!(record.src(), Some(Address::Mac([2, 0, 0, 0, 0, 1])));
+            assert_eq!(record.dst(), None);
             assert_eq!(record.headers().ether_type, 0x0806);
             ControlFlow::Continue(())
         })
