@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// VLAN tags that are followed; IEEE 802.1ad has two.
-pub const MAX_VLAN_TAGS: usize = 4;
+/// VLAN tags that are followed; IEEE 802.1ad has two, Linux follows as many as this.
+pub const MAX_VLAN_TAGS: usize = 8;
 /// IPv6 extension headers that are followed. RFC 8200 lists six kinds.
 pub const MAX_EXTENSION_HEADERS: usize = 10;
 
@@ -229,13 +229,11 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             Link::Ethernet(tag) => self.ethernet(tag),
             Link::Ip => {
                 let [first]: [u8; 1] = self.read(0, ParseError::TruncatedLink)?;
-                let version_6 = first >> 4 == 6;
-                let ether_type = if version_6 {
-                    ETHER_TYPE_IPV6
-                } else {
-                    ETHER_TYPE_IPV4
-                };
-                self.network(ether_type, 0)
+                match first >> 4 {
+                    4 => self.network(ETHER_TYPE_IPV4, 0),
+                    6 => self.network(ETHER_TYPE_IPV6, 0),
+                    _ => Err(ParseError::BadIpv4Header),
+                }
             }
             Link::Network { ether_type, offset } => self.tagged(ether_type, offset, 0),
         }
@@ -247,7 +245,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
         self.headers.src_addr[..6].copy_from_slice(&header.src_addr);
         self.headers.dst_addr[..6].copy_from_slice(&header.dst_addr);
         self.headers.flags |= FLAG_MAC;
-        let ether_type = u16::from_be(header.ether_type);
+        let ether_type = type_or_length(u16::from_be(header.ether_type));
         match tag {
             Some(tag) => {
                 self.add_tag(0, tag.tci());
@@ -284,7 +282,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
             }
             let tag: VlanHdr = self.read(offset, ParseError::TruncatedVlan)?;
             self.add_tag(index, u16::from_be_bytes(tag.tci));
-            ether_type = u16::from_be(tag.ether_type);
+            ether_type = type_or_length(u16::from_be(tag.ether_type));
             offset += VlanHdr::LEN as u32;
             index += 1;
         }
@@ -294,11 +292,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn network(&mut self, ether_type: u16, offset: u32) -> Result<(), ParseError> {
-        self.headers.ether_type = if ether_type < ETHER_TYPE_MIN {
-            ETHER_TYPE_LLC
-        } else {
-            ether_type
-        };
+        self.headers.ether_type = ether_type;
         match ether_type {
             ETHER_TYPE_IPV4 => self.ipv4(offset),
             ETHER_TYPE_IPV6 => self.ipv6(offset),
@@ -512,6 +506,16 @@ const EXTENSION_FRAGMENT: u8 = 44;
 #[inline(always)]
 fn is_extension(next: u8) -> bool {
     matches!(next, 0 | 43 | EXTENSION_FRAGMENT | 60)
+}
+
+/// `EtherType` of a frame by its type field, which may be an 802.3 length.
+#[inline(always)]
+fn type_or_length(field: u16) -> u16 {
+    if field < ETHER_TYPE_MIN {
+        ETHER_TYPE_LLC
+    } else {
+        field
+    }
 }
 
 /// 802.1Q, 802.1ad, and the older value that switches used for the outer tag.
