@@ -79,8 +79,22 @@ pub(crate) fn ipv4_udp(mark: u32, bytes: usize) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend(total.to_be_bytes());
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    let checksum = checksum(&packet);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet.extend(udp(mark, bytes));
     packet
+}
+
+/// RFC 1071.
+fn checksum(header: &[u8]) -> u16 {
+    let words = header.chunks_exact(2);
+    let mut sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
 }
 
 /// IPv6 and UDP (RFC 8200).

@@ -63,6 +63,12 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     if headers.status != 0 && hook.linear_len() < hook.len() {
         header_len = hook.parse_copied(link, headers);
     }
+    // SAFETY: the helper only reads the clock.
+    summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+    let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
+    if is_over(elapsed_ns) {
+        return None;
+    }
     let protocol = Protocol::from_index(headers.protocol);
     if !config!(selection).contains(protocol, headers.ip_version()) {
         place.add(Tally::Seen, 1);
@@ -72,12 +78,9 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     if direction == Direction::Egress {
         headers.flags |= FLAG_EGRESS;
     }
-    // SAFETY: the helper only reads the clock.
-    summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
     summary.wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
     summary.interface = interface.number as u16;
-    let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
-    if is_over(elapsed_ns) || !take_ticket(gate, summary.timestamp_ns) {
+    if !take_ticket(gate, summary.timestamp_ns) {
         return None;
     }
     let frame = Frame {

@@ -1,6 +1,7 @@
 //! `traffic capture`: from live interfaces to every output.
 
 mod describe;
+mod loss;
 mod settings;
 mod stop;
 mod take;
@@ -45,8 +46,8 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
     outputs.write(&report)?;
     match failure {
-        None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(failure),
+        None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -138,10 +139,11 @@ impl Capture {
                     }
                 }
                 () = ticks.next() => {
+                    self.session.flush_waiting();
+                    more = self.session.drain(&mut self.take);
                     if let Some(end) = self.tick(&ticks, &mut progress)? {
                         break end;
                     }
-                    more = self.session.drain(&mut self.take);
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
@@ -156,9 +158,8 @@ impl Capture {
         Ok(end)
     }
 
-    /// What is done at every tick; the end if there is one.
+    /// What is done at every tick, once the ring was drained; the end if there is one.
     fn tick(&mut self, ticks: &Ticks, progress: &mut Progress) -> Result<Option<End>> {
-        self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
@@ -169,9 +170,7 @@ impl Capture {
             self.notes.push(note);
         }
         if let Some(file) = &mut self.take.file {
-            if ticks.is_flush() {
-                file.flush();
-            }
+            file.flush(ticks.is_flush());
             if file.reader_is_gone() {
                 return Ok(Some(End::ReaderGone));
             }
