@@ -140,7 +140,10 @@ impl Both {
             );
         }
         let (ours, theirs) = (self.ours.len(), self.theirs.len());
-        ensure!(ours == theirs, "{what}: {ours} frames, and tcpdump {theirs}");
+        ensure!(
+            ours == theirs,
+            "{what}: {ours} frames, and tcpdump {theirs}"
+        );
         ensure!(ours >= least, "{what}: only {ours} of {least} frames");
         Ok(())
     }
@@ -208,8 +211,9 @@ fn tags_in_metadata_are_put_back_on_both_directions() -> Result<()> {
         ] {
             pair.right.run(line)?;
         }
-        pair.right
-            .run(&format!("ethtool -K out0 rxvlan {offload} txvlan {offload}"))?;
+        pair.right.run(&format!(
+            "ethtool -K out0 rxvlan {offload} txvlan {offload}"
+        ))?;
         for line in [
             "ip link set out0 master br0 up",
             "ip link set veth0 master br0",

@@ -1,10 +1,16 @@
 //! Real captures in network namespaces, compared with tcpdump, with the kernel's own counters, and
 //! with what was sent.
 
+mod failures;
 mod frame;
 mod frames;
+mod ledger;
+mod links;
+mod live;
+mod neighbours;
 mod send;
 mod tcpdump;
+mod time;
 
 use std::process::ExitCode;
 
@@ -21,7 +27,16 @@ const NEEDS: &[Need] = &[
 ];
 
 fn main() -> ExitCode {
-    let tests = [frames::TESTS].concat();
+    let tests = [
+        frames::TESTS,
+        time::TESTS,
+        ledger::TESTS,
+        live::TESTS,
+        neighbours::TESTS,
+        links::TESTS,
+        failures::TESTS,
+    ]
+    .concat();
     traffic_tests::main(&tests)
 }
 

@@ -4,10 +4,12 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use traffic_tests::netns::{Namespace, VETH, VethPair};
+use traffic_tests::netns::{Namespace, VETH, VethOptions, VethPair, Work};
 
 use crate::frame;
 
@@ -39,7 +41,10 @@ fn replay_file(namespace: &Namespace, interface: &str, file: &Path) -> Result<()
 
 /// Sends one marked datagram each way.
 pub(crate) fn mark(pair: &VethPair) -> Result<()> {
-    for (namespace, peer) in [(&pair.left, "10.77.0.2:9999"), (&pair.right, "10.77.0.1:9999")] {
+    for (namespace, peer) in [
+        (&pair.left, "10.77.0.2:9999"),
+        (&pair.right, "10.77.0.1:9999"),
+    ] {
         datagrams(namespace, peer, 1, MARK.to_vec())?;
     }
     Ok(())
@@ -58,7 +63,11 @@ pub(crate) fn datagrams(
 
 /// Sends `count` datagrams from this thread.
 pub(crate) fn send_datagrams(peer: SocketAddr, count: u64, payload: &[u8]) -> Result<()> {
-    let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if peer.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let socket = UdpSocket::bind(any)?;
     for _ in 0..count {
         // Not connected: the peer's refusals are not ours to hear.
@@ -119,4 +128,61 @@ pub(crate) fn introduce(pair: &VethPair) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Two senders of datagrams, each on a CPU of its own.
+pub(crate) struct Flood(Vec<Work<()>>);
+
+impl Flood {
+    /// Has each send `count` datagrams.
+    pub(crate) fn start(namespace: &Namespace, peer: &str, count: u64) -> Result<Self> {
+        let peer: SocketAddr = peer.parse()?;
+        let start = |cpu| namespace.spawn(cpu, move || send_datagrams(peer, count, &[0; 18]));
+        Ok(Self([0, 1].into_iter().map(start).collect::<Result<_>>()?))
+    }
+
+    /// Waits until everything is sent.
+    pub(crate) fn join(self) -> Result<()> {
+        self.0.into_iter().try_for_each(Work::join)
+    }
+}
+
+/// Datagrams of each of the two senders of [`Stage::flood`].
+pub(crate) const DATAGRAMS: u64 = 60_000;
+
+/// A link without IPv6, whose ends know each other: it is silent. On the right somebody takes
+/// datagrams and says nothing.
+pub(crate) struct Stage {
+    pub(crate) pair: VethPair,
+    _sink: UdpSocket,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Result<Self> {
+        let pair = VethPair::new(&VethOptions {
+            ipv6: false,
+            ..VethOptions::default()
+        })?;
+        introduce(&pair)?;
+        let sink = pair.right.within(|| Ok(UdpSocket::bind("10.77.0.2:9")?))?;
+        Ok(Self { pair, _sink: sink })
+    }
+
+    /// Datagrams from left to right from both CPUs.
+    pub(crate) fn flood(&self) -> Result<Flood> {
+        Flood::start(&self.pair.left, "10.77.0.2:9", DATAGRAMS)
+    }
+
+    /// `count` datagrams from left to right that begin with their number.
+    pub(crate) fn numbered(&self, count: u32, pause: Duration) -> Result<Work<()>> {
+        self.pair.left.spawn(0, move || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            for number in 0..count {
+                let payload = [&number.to_be_bytes()[..], &[0; 14]].concat();
+                socket.send_to(&payload, "10.77.0.2:9")?;
+                thread::sleep(pause);
+            }
+            Ok(())
+        })
+    }
 }

@@ -55,16 +55,20 @@ impl Tcpdump {
     /// Waits until a frame that ends in `mark` was captured, and gives the frames before it.
     pub(crate) fn until(mut self, mark: &[u8]) -> Result<Vec<Frame>> {
         let mut frames = Vec::new();
-        wait_until("the mark in tcpdump's file", Duration::from_secs(10), || {
-            // While it is being written its last record may be cut short.
-            let Ok(read) = frame::read(&self.file) else {
-                return false;
-            };
-            let marked = read.iter().position(|frame| frame.data.ends_with(mark));
-            frames = read;
-            frames.truncate(marked.unwrap_or_default());
-            marked.is_some()
-        })?;
+        wait_until(
+            "the mark in tcpdump's file",
+            Duration::from_secs(10),
+            || {
+                // While it is being written its last record may be cut short.
+                let Ok(read) = frame::read(&self.file) else {
+                    return false;
+                };
+                let marked = read.iter().position(|frame| frame.data.ends_with(mark));
+                frames = read;
+                frames.truncate(marked.unwrap_or_default());
+                marked.is_some()
+            },
+        )?;
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
         self.child.wait()?;
         Ok(frames)

@@ -72,7 +72,10 @@ mod tests {
     #[test]
     fn frames_are_measured_against_those_that_were_to_be_written() {
         let error = check(&ledger(), Some(4.9)).unwrap_err().to_string();
-        assert!(error.starts_with("5 of 100 frames lost: 5.000 %"), "{error}");
+        assert!(
+            error.starts_with("5 of 100 frames lost: 5.000 %"),
+            "{error}"
+        );
     }
 
     #[test]

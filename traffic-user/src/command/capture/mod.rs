@@ -1,5 +1,6 @@
 //! `traffic capture`: from live interfaces to every output.
 
+mod compare;
 mod describe;
 mod loss;
 mod settings;
@@ -13,6 +14,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use self::{
+    compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     settings::{planned, settings, snaplen},
     stop::{Signals, Ticks, at},
@@ -38,6 +40,9 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     let mut capture = Capture::start(&args, &selected)?;
+    if args.output.verbose > 0 {
+        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+    }
     capture.announce(&args);
     let end = capture.until_stopped(&args, signals).await?;
     let (report, failure) = capture.finish(&args, end).await?;
@@ -66,6 +71,8 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
+    /// As they were before the gate opened; only with `-v`.
+    own_counts: Option<OwnCounts>,
     _promiscuous: Vec<Promiscuous>,
 }
 
@@ -92,6 +99,7 @@ impl Capture {
             session,
             take: Take::new(args, selected, file),
             notes,
+            own_counts: None,
             _promiscuous: promiscuous,
         })
     }
@@ -192,6 +200,12 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
+        if let Some(before) = &self.own_counts {
+            match OwnCounts::read(&attached).await {
+                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
+                Err(error) => log::warn!("what the interfaces counted: {error}"),
+            }
+        }
         self.session.detach().await;
         let statistics = statistics(&snapshot, attached.len(), started_ns, duration_ns);
         let (written, mut failure) = match self.take.file {
