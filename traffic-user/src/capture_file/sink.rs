@@ -58,6 +58,11 @@ impl Sink {
         })
     }
 
+    /// Whether somebody may be reading along: a pipe, a socket, a terminal.
+    pub(super) fn is_stream(&self) -> bool {
+        !self.is_regular
+    }
+
     /// Frames that lie whole in the file.
     pub(super) fn frames_written(&self) -> u64 {
         self.frames_written

@@ -206,6 +206,12 @@ impl CaptureWriter {
         Ok(self.sink.flush()?)
     }
 
+    /// Whether somebody may be reading along: the output is a pipe, a socket or a terminal.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.sink.is_stream()
+    }
+
     /// Frames that lie whole in the file. Those that were gathered since the last flush are not
     /// among them, and after an error those that did not fit never will be.
     #[must_use]
