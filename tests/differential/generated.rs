@@ -1,10 +1,12 @@
 //! Captures that the test makes: every header the parser knows, whole and damaged.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use std::path::Path;
 
 use anyhow::Result;
 use traffic_user::{
-    capture_file::{CaptureWriter, InterfaceDescription, LinkType},
+    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
     record::Direction,
 };
 
@@ -13,6 +15,18 @@ use crate::tshark_rules::{Example, RULES};
 /// Writes every frame of [`frames`] as it is.
 pub(crate) fn write_whole(path: &Path) -> Result<()> {
     write(path, &frames())
+}
+
+/// Writes every untagged Ethernet frame of [`frames`], cut off after every byte.
+pub(crate) fn write_cut(path: &Path) -> Result<()> {
+    let untagged = frames().into_iter().filter(|(link_type, bytes)| {
+        *link_type == LinkType::ETHERNET
+            && !matches!(bytes[12..14], [0x81 | 0x91, 0] | [0x88, 0xa8])
+    });
+    let cut = |(link_type, bytes): (LinkType, Vec<u8>)| {
+        (1..=bytes.len()).map(move |len| (link_type, bytes[..len].to_vec()))
+    };
+    write(path, &untagged.flat_map(cut).collect::<Vec<_>>())
 }
 
 /// Writes the examples of the rules that have one in bytes, in their order.
@@ -67,20 +81,22 @@ fn damage(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn write(path: &Path, frames: &[(LinkType, Vec<u8>)]) -> Result<()> {
-    let interfaces = LINK_TYPES.map(|number| InterfaceDescription {
-        name: format!("link{number}"),
-        link_type: LinkType(number),
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    });
+    let interfaces = LINK_TYPES
+        .map(|number| InterfaceDescription::new(&format!("link{number}"), LinkType(number)));
     let mut writer = CaptureWriter::create(path, &interfaces)?;
     for (index, (link_type, bytes)) in frames.iter().enumerate() {
         let interface = LINK_TYPES.iter().position(|number| *number == link_type.0);
         let interface = u16::try_from(interface.expect("every link type has an interface"))?;
         let time = 1_700_000_000_000_000_001 + index as u64 * 1_001;
         let len = u32::try_from(bytes.len())?;
-        writer.write_frame(interface, time, len, Direction::Ingress, bytes)?;
+        writer.write_frame(&Frame {
+            interface,
+            timestamp_ns: time,
+            wire_len: len,
+            direction: Direction::Ingress,
+            dropped: 0,
+            data: bytes,
+        })?;
     }
     Ok(writer.finish(&[])?)
 }

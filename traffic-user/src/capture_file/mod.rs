@@ -19,3 +19,6 @@ pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
 pub use write::{
     CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, WriteError,
 };
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use pcap_file::{
     },
 };
 
-use super::{blocks::SAMPLING, link::LinkType, sink::Sink};
+use super::{blocks::SAMPLING, link::LinkType, read::MAX_FRAME_BYTES, sink::Sink};
 use crate::record::Direction;
 
 /// Format of a capture file that is written. Both have nanosecond timestamps.
@@ -75,6 +75,23 @@ pub struct InterfaceDescription {
     pub filter: String,
     /// One frame in this many is written; 1 for every frame.
     pub sample: u32,
+}
+
+impl InterfaceDescription {
+    /// An interface of which every frame is written whole, and nothing else is known.
+    #[must_use]
+    pub fn new(name: &str, link_type: LinkType) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            mac: None,
+            speed_bps: None,
+            link_type,
+            snaplen: MAX_FRAME_BYTES,
+            filter: String::new(),
+            sample: 1,
+        }
+    }
 }
 
 /// What a capture file says about an interface at the end: counts since the capture began. `None`
@@ -167,7 +184,7 @@ impl CaptureWriter {
         };
         match format {
             Format::Pcap => writer.pcap_header(interfaces)?,
-            Format::Pcapng => writer.block(section_header().into_block())?,
+            Format::Pcapng => writer.block(&section_header().into_block())?,
         }
         for interface in interfaces {
             writer.add_interface(interface)?;
@@ -186,7 +203,7 @@ impl CaptureWriter {
                 let others = self.link_types.iter().copied();
                 one_link_type(others.chain([interface.link_type]))?;
             }
-            Format::Pcapng => self.block(interface_block(interface).into_block())?,
+            Format::Pcapng => self.block(&interface_block(interface).into_block())?,
         }
         self.link_types.push(interface.link_type);
         // Interfaces of a machine are far fewer.
@@ -221,12 +238,6 @@ impl CaptureWriter {
         Ok(())
     }
 
-    /// Whether someone reads along, as with a pipe.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        self.sink.is_stream()
-    }
-
     /// Whether the reader of a pipe has closed its end.
     #[must_use]
     pub fn reader_is_gone(&self) -> bool {
@@ -248,6 +259,12 @@ impl CaptureWriter {
         Ok(self.sink.flush()?)
     }
 
+    /// Whether somebody may be reading along: the output is a pipe, a socket or a terminal.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.sink.is_stream()
+    }
+
     /// Frames that lie whole in the file. Those that were gathered since the last flush are not
     /// among them, and after an error those that did not fit never will be.
     #[must_use]
@@ -263,7 +280,7 @@ impl CaptureWriter {
     pub fn finish(&mut self, statistics: &[InterfaceStatistics]) -> Result<(), WriteError> {
         if self.format == Format::Pcapng {
             for (number, statistics) in (0..).zip(statistics) {
-                self.block(statistics_block(number, statistics).into_block())?;
+                self.block(&statistics_block(number, statistics).into_block())?;
             }
         }
         self.flush()
@@ -285,12 +302,12 @@ impl CaptureWriter {
     }
 
     /// Adds a block that is no packet.
-    fn block(&mut self, block: Block<'_>) -> Result<(), WriteError> {
+    fn block(&mut self, block: &Block<'_>) -> Result<(), WriteError> {
         let mut bytes = Vec::new();
         block
             .write_to::<LittleEndian, _>(&self.state, &mut bytes)
             .map_err(io::Error::other)?;
-        self.state.update_from_block(&block);
+        self.state.update_from_block(block);
         self.sink.add(bytes.len(), false, |buffer| {
             buffer.extend_from_slice(&bytes);
         })?;
@@ -324,6 +341,10 @@ const BLOCK_TRAILER_BYTES: usize = 16;
 /// Bytes of the drop count option, where frames were dropped.
 const DROP_COUNT_BYTES: usize = 12;
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a frame is bounded by the snapshot length; of a timestamp each half is meant"
+)]
 impl Frame<'_> {
     /// A record of a classic file with nanoseconds. Seconds beyond 2106 do not fit its field.
     #[inline]

@@ -74,6 +74,7 @@ mod tests {
             alias: None,
             mac: None,
             xdp_programs: Vec::new(),
+            packets: (0, 0),
         };
         assert!(line(&interface).ends_with("tc, xdp"));
         interface.xdp_programs = vec![17];

@@ -1,8 +1,10 @@
 //! `traffic capture`: from live interfaces to every output.
 
+mod compare;
 mod describe;
 mod file;
 mod lines;
+mod loss;
 mod plan;
 mod postrotate;
 mod settings;
@@ -17,6 +19,7 @@ use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
+    compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     file::CaptureFile,
     lines::Lines,
@@ -56,6 +59,9 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         .collect();
     let outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected)?;
+    if args.output.verbose > 0 {
+        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+    }
     capture.announce(&args);
     let end = capture.until_stopped(&args, signals).await?;
     let (report, failure) = capture.finish(&args, end).await?;
@@ -64,8 +70,8 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
     outputs.write(&report)?;
     match failure {
-        None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(failure),
+        None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -84,6 +90,8 @@ struct Capture {
     notes: Vec<String>,
     /// Frames that each interface had missed before.
     missed: Vec<Option<u64>>,
+    /// As they were before the gate opened; only with `-v`.
+    own_counts: Option<OwnCounts>,
     _promiscuous: Vec<Promiscuous>,
 }
 
@@ -111,6 +119,7 @@ impl Capture {
             take: Take::new(args, selected, file),
             notes,
             missed: selected.iter().map(kernel::missed_frames).collect(),
+            own_counts: None,
             _promiscuous: promiscuous,
         })
     }
@@ -253,6 +262,12 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
+        if let Some(before) = &self.own_counts {
+            match OwnCounts::read(&attached).await {
+                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
+                Err(error) => log::warn!("what the interfaces counted: {error}"),
+            }
+        }
         self.session.detach().await;
         let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
