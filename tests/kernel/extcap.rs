@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::fs::symlink,
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -20,6 +21,7 @@ const NEEDS: &[Need] = &[
     Need::Tool("ethtool"),
     Need::Tool("ping"),
     Need::Tool("tshark"),
+    Need::Tool("unshare"),
 ];
 
 fn main() -> ExitCode {
@@ -44,14 +46,18 @@ fn tshark_lists_and_captures() -> Result<()> {
     })?;
     let folder = tempfile::tempdir()?;
     symlink(binary(), folder.path().join("traffic"))?;
+    let theirs = folder_of_tshark()?;
     let tshark = |args: &[&str]| -> Command {
-        let mut command = pair.left.command("tshark");
-        // A preferences file of the user is not to matter.
+        // For root tshark reads no WIRESHARK_EXTCAP_DIR; its folder is covered instead, in a mount
+        // namespace of its own.
+        let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec tshark \"$@\"";
+        let mut command = pair.left.command("unshare");
         command
-            .env("WIRESHARK_EXTCAP_DIR", folder.path())
-            .env("WIRESHARK_CONFIG_DIR", folder.path().join("config"))
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .args([folder.path(), &theirs])
             .args(args)
-            .stderr(Stdio::piped());
+            // A preferences file of the user is not to matter.
+            .env("WIRESHARK_CONFIG_DIR", folder.path().join("config"));
         command
     };
     let interface = format!("traffic-{VETH}");
@@ -84,6 +90,16 @@ fn tshark_lists_and_captures() -> Result<()> {
         "{text}{complaint}"
     );
     Ok(())
+}
+
+fn folder_of_tshark() -> Result<PathBuf> {
+    let output = Command::new("tshark").args(["-G", "folders"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let path = text.lines().find_map(|line| {
+        line.strip_prefix("Extcap path:")
+            .or_else(|| line.strip_prefix("Global Extcap path:"))
+    });
+    Ok(path.context("the folder that tshark names")?.trim().into())
 }
 
 fn install_links_the_program() -> Result<()> {

@@ -183,9 +183,9 @@ fn segment(flags: u8, seq: u32, ack: u32, options: &[u8], payload: &[u8]) -> Vec
     let offset = u8::try_from((20 + options.len()) / 4 * 16).expect("at most 60 bytes");
     // The answer comes from the other end.
     let ports = if flags == 0x12 {
-        [0, 80, 0x10, 0xe1]
+        [0, 81, 0x10, 0xe1]
     } else {
-        [0x10, 0xe1, 0, 80]
+        [0x10, 0xe1, 0, 81]
     };
     let (seq, ack) = (seq.to_be_bytes(), ack.to_be_bytes());
     let end = [offset, flags, 250, 240, 0, 0, 0, 3];
