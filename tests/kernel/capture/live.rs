@@ -51,6 +51,11 @@ pub(crate) const TESTS: Tests = &[
         a_reader_that_goes_away_ends_the_capture,
     ),
     Test::new(
+        "a_reader_that_never_was_is_no_failure",
+        NEEDS,
+        a_reader_that_never_was_is_no_failure,
+    ),
+    Test::new(
         "a_second_interrupt_ends_at_once",
         NEEDS,
         a_second_interrupt_ends_at_once,
@@ -278,6 +283,22 @@ fn a_reader_that_goes_away_ends_the_capture() -> Result<()> {
         code == Some(0) && !said.contains("error"),
         "{code:?}: {said}"
     );
+    Ok(())
+}
+
+fn a_reader_that_never_was_is_no_failure() -> Result<()> {
+    let stage = Stage::new()?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let output = stage
+        .pair
+        .right
+        .command(program::binary())
+        .args(["capture", "-i", VETH, "-d", "0", "-w", "-"])
+        .stdout(writer)
+        .output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(0) && said.is_empty(), "{said}");
     Ok(())
 }
 

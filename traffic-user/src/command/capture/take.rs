@@ -99,7 +99,7 @@ impl CaptureFile {
 
     fn note(&mut self, result: Result<(), WriteError>) {
         let Err(error) = result else { return };
-        if !is_broken_pipe(&error) {
+        if !error.is_broken_pipe() {
             eprintln!(
                 "error: write {}: {error} (counting goes on, no more frames are written)",
                 self.path
@@ -109,7 +109,9 @@ impl CaptureFile {
     }
 
     pub(super) fn reader_is_gone(&self) -> bool {
-        self.failure.as_ref().is_some_and(is_broken_pipe)
+        self.failure
+            .as_ref()
+            .is_some_and(WriteError::is_broken_pipe)
     }
 
     pub(super) fn finish(
@@ -125,7 +127,7 @@ impl CaptureFile {
             frames,
             failed: self.offered - frames,
         };
-        let failure = self.failure.filter(|error| !is_broken_pipe(error));
+        let failure = self.failure.filter(|error| !error.is_broken_pipe());
         let failure = failure.map(|error| {
             anyhow::Error::new(error).context(format!(
                 "{} holds {frames} of {} frames",
@@ -134,14 +136,6 @@ impl CaptureFile {
         });
         (written, failure)
     }
-}
-
-pub(super) fn is_broken_pipe(error: &WriteError) -> bool {
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-        error.source()
-    })
-    .filter_map(|error| error.downcast_ref::<std::io::Error>())
-    .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 pub(super) fn open_file(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<CaptureFile>> {
