@@ -79,8 +79,8 @@ pub struct CaptureArgs {
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,
-    /// Size of the ring buffer, rounded up to a power of two; a bare number is KiB; K, M, G are
-    /// binary.
+    /// Size of the ring buffer, rounded up to a power of two of at least 64K; a bare number is KiB;
+    /// K, M, G are binary.
     #[arg(short = 'B', long, value_name = "SIZE", default_value = "16M", value_parser = parse_buffer_size)]
     pub buffer_size: u32,
     /// Fail with exit code 1 when more than this percentage of summaries or of frames to write was
@@ -221,7 +221,10 @@ fn parse_percentage(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "not a percentage (0 to 100)".to_owned())
 }
 
-/// Reads `16M`, `4096` (KiB); rounds up to a power of two of at least a page.
+/// The smallest ring has room for some batches of summaries and for jumbo frames.
+const MIN_BUFFER_BYTES: u32 = 64 << 10;
+
+/// Reads `16M`, `4096` (KiB); rounds up to a power of two.
 fn parse_buffer_size(text: &str) -> Result<u32, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
@@ -237,8 +240,8 @@ fn parse_buffer_size(text: &str) -> Result<u32, String> {
         .checked_mul(unit)
         .filter(|bytes| (1..=1 << 30).contains(bytes))
         .and_then(|bytes| u32::try_from(bytes.next_power_of_two()).ok())
-        .map(|bytes| bytes.max(4096))
-        .ok_or_else(|| "a ring buffer holds 4K to 1G".to_owned())
+        .map(|bytes| bytes.max(MIN_BUFFER_BYTES))
+        .ok_or_else(|| "a ring buffer holds 64K to 1G".to_owned())
 }
 
 #[cfg(test)]
@@ -274,6 +277,7 @@ mod tests {
     fn buffer_sizes_are_powers_of_two() {
         assert_eq!(parse_buffer_size("16M"), Ok(16 << 20));
         assert_eq!(parse_buffer_size("64"), Ok(64 << 10));
+        assert_eq!(parse_buffer_size("4"), Ok(64 << 10));
         assert_eq!(parse_buffer_size("100K"), Ok(128 << 10));
         assert!(parse_buffer_size("0").is_err());
         assert!(parse_buffer_size("3G").is_err());

@@ -160,10 +160,11 @@ fn mixed_link_types_need_pcapng() -> Result<()> {
 fn loopback_counts_every_packet_once() -> Result<()> {
     let namespace = Namespace::new()?;
     let both = Capture::start(&namespace, &["-i", "lo"])?;
+    let xdp = Capture::start(&namespace, &["-i", "lo", "--hook", "xdp"])?;
     let out = Capture::start(&namespace, &["-i", "lo", "-Q", "out"])?;
     namespace.run("ping -q -c 3 -i 0.01 127.0.0.1")?;
-    let (both, out) = (both.interrupt()?, out.interrupt()?);
-    for captured in [&both, &out] {
+    let (both, out, xdp) = (both.interrupt()?, out.interrupt()?, xdp.interrupt()?);
+    for captured in [&both, &out, &xdp] {
         ensure!(
             balanced(&captured.report, false)? == 6,
             "{}",
@@ -178,6 +179,7 @@ fn loopback_counts_every_packet_once() -> Result<()> {
         )
     };
     ensure!(hooks(&both.report) == ("tcx".into(), serde_json::Value::Null));
+    ensure!(hooks(&xdp.report) == ("xdp-generic".into(), serde_json::Value::Null));
     ensure!(hooks(&out.report) == (serde_json::Value::Null, "tcx".into()));
     ensure!(both.stderr.contains("ingress only"), "{}", both.stderr);
     Ok(())

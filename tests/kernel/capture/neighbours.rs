@@ -45,7 +45,10 @@ pub(crate) const TESTS: Tests = &[
 fn held(process: u32) -> Result<BTreeSet<(&'static str, u64)>> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
-        let info = fs::read_to_string(entry?.path())?;
+        // Descriptors come and go meanwhile.
+        let Ok(info) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
         let kind = ["link", "map", "prog"].into_iter().find_map(|kind| {
             let mut lines = info.lines();
             let id = lines.find_map(|line| line.strip_prefix(&format!("{kind}_id:")))?;

@@ -38,13 +38,15 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
     let signals = Signals::new()?;
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
+    // First, so that no interface disappears unnoticed.
+    let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     let mut capture = Capture::start(&args, &selected)?;
     if args.output.verbose > 0 {
         capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
     }
     capture.announce(&args);
-    let end = capture.until_stopped(&args, signals).await?;
+    let end = capture.until_stopped(&args, signals, events).await?;
     let (report, failure) = capture.finish(&args, end).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
@@ -125,11 +127,15 @@ impl Capture {
     }
 
     /// Moves packets until something ends the capture.
-    async fn until_stopped(&mut self, args: &CaptureArgs, mut signals: Signals) -> Result<End> {
+    async fn until_stopped(
+        &mut self,
+        args: &CaptureArgs,
+        mut signals: Signals,
+        mut events: LinkEvents,
+    ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
-        let mut events = LinkEvents::subscribe()?;
         let mut watch = InterfaceWatch::new(self.session.attached());
         let mut progress = Progress::new(planned, args.output.quiet > 0);
         let mut more = false;
