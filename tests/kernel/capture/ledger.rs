@@ -307,7 +307,7 @@ fn count_stops_at_exactly_so_many_frames() -> Result<()> {
         let number = count.to_string();
         let args = ["-i", VETH, "-d", "0", "-c", &number, "-w", file_name];
         let capture = Capture::start(&stage.pair.right, &args)?;
-        let flood = stage.flood()?;
+        let flood = Flood::start(&stage.pair.left, "10.77.0.2:9", 10_000)?;
         let captured = capture.finish()?;
         succeeded(&captured)?;
         ensure!(balanced(&captured.report, true)? == count);
