@@ -30,7 +30,7 @@ pub(super) struct Sink {
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
-    bytes: u32,
+    bytes: usize,
     is_frame: bool,
 }
 
@@ -82,8 +82,7 @@ impl Sink {
         let before = self.buffer.len();
         encode(&mut self.buffer);
         self.records.push(Record {
-            // Far below 4 GiB: a frame's length is bounded by the snapshot length.
-            bytes: (self.buffer.len() - before) as u32,
+            bytes: self.buffer.len() - before,
             is_frame,
         });
         Ok(())
@@ -115,7 +114,7 @@ impl Sink {
     fn count(&mut self, records: &[Record], written: u64) -> u64 {
         let mut kept = 0;
         for record in records {
-            let end = kept + u64::from(record.bytes);
+            let end = kept + record.bytes as u64;
             if end > written {
                 break;
             }
