@@ -133,7 +133,7 @@ fn a_frame_on_an_idle_link_is_on_stdout_at_once() -> Result<()> {
     let mut stdout = piped.child.stdout.take().context("stdout is piped")?;
     let (sender, arrivals) = mpsc::channel();
     let reader = thread::spawn(move || {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 1 << 16];
         while let Ok(bytes @ 1..) = stdout.read(&mut buffer) {
             if sender.send((Instant::now(), bytes)).is_err() {
                 break;

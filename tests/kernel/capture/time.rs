@@ -102,7 +102,8 @@ const EDGE_NS: u64 = 20_000;
 
 fn bins_agree(timeline: &Value, frames: &[Frame]) -> Result<()> {
     let bins: Vec<u64> = serde_json::from_value(timeline["bins"].clone())?;
-    let width_ns = (timeline["bin_seconds"].as_f64().context("bin_seconds")? * 1e9) as u64;
+    let width = timeline["bin_seconds"].as_f64().context("bin_seconds")?;
+    let width_ns = u64::try_from(Duration::from_secs_f64(width).as_nanos())?;
     let start = timeline["start"].as_str().context("start")?;
     let start_ns = nanoseconds(start)?;
     let mut counted = vec![0_u64; bins.len()];
