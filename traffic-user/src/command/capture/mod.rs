@@ -24,7 +24,7 @@ use self::{
 use super::{interfaces, output::Outputs, progress::Progress};
 use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    kernel::{HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous, Session},
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals},
@@ -146,7 +146,10 @@ impl Capture {
                 () = at(deadline) => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
-                        progress.say(&message);
+                        progress.say(&format!("note: {message}"));
+                        if matches!(event, LinkEvent::Removed { .. }) {
+                            self.notes.push(format!("{message} during the capture"));
+                        }
                     }
                     if let Some(name) = watch.all_gone() {
                         break End::InterfaceGone(name);
