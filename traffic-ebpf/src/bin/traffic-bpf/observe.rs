@@ -14,7 +14,7 @@ use crate::{
     bound,
     context::Hook,
     count::{self, Place},
-    emit,
+    emit, filter,
     maps::{COUNTERS, GATE, INTERFACES, config},
 };
 
@@ -55,6 +55,12 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     } else {
         Link::Ethernet(tag)
     };
+    let wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
+    if !filter::takes(hook, tag, wire_len, interface.link) {
+        place.add(Tally::Seen, 1);
+        place.add(Tally::FilteredOut, 1);
+        return None;
+    }
     // SAFETY: this CPU's value, and packets of one CPU do not overlap.
     let summary = unsafe { &mut (*batch).current.record };
     let headers = &mut summary.headers;
@@ -74,7 +80,7 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     }
     // SAFETY: the helper only reads the clock.
     summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
-    summary.wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
+    summary.wire_len = wire_len;
     summary.interface = interface.number as u16;
     let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
     if is_over(elapsed_ns) || !take_ticket(gate, summary.timestamp_ns) {
