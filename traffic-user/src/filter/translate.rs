@@ -186,7 +186,7 @@ impl Assembler {
             Classic::CopyTo(Register::X) => self.put(copy(X, A)),
             Classic::Goto(target) => {
                 if target <= index {
-                    self.jump(may_goto(), Label::Reject);
+                    self.loop_back();
                 }
                 self.goto(label(target), label(index + 1));
             }
@@ -282,6 +282,30 @@ impl Assembler {
                 ..Instruction::NO_OPERATION
             });
         }
+    }
+
+    /// What stands before a jump backwards. Through memory that it does not follow the verifier
+    /// forgets what it knows of A and X, which would be something else in every round.
+    fn loop_back(&mut self) {
+        self.put(copy64(SCRATCH, FRAME));
+        self.put(add64(SCRATCH, FILTER_FRAME_BYTES));
+        for (register, offset) in [(A, 8), (X, 12)] {
+            self.put(Instruction {
+                code: code::STX_MEM,
+                dst: SCRATCH,
+                src: register,
+                offset,
+                imm: 0,
+            });
+            self.put(Instruction {
+                code: code::LDX_MEM,
+                dst: register,
+                src: SCRATCH,
+                offset,
+                imm: 0,
+            });
+        }
+        self.jump(may_goto(), Label::Reject);
     }
 
     fn arithmetic(&mut self, operation: Alu, operand: Operand) {

@@ -52,7 +52,7 @@ pub(crate) static SLOT_NUMBERED: PerCpuHashMap<NumberedKey, Count> =
 pub(crate) static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(1, 0);
 
 /// Copies of frames for the filter; one entry per possible CPU (sized by the loader). The room
-/// beyond is for a tag's shift.
+/// beyond is for a tag's shift, and for the registers of a filter with a loop.
 #[map]
 pub(crate) static FILTER_FRAMES: Array<[u8; FILTER_FRAME_BYTES as usize + 16]> =
     Array::with_max_entries(1, 0);
