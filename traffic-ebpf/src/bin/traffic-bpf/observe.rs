@@ -50,10 +50,6 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     };
     let tag = hook.tag();
     let wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
-    if !filter::takes(hook, tag, wire_len, interface.link) {
-        place.filtered_out();
-        return None;
-    }
     let frame = Frame {
         hook,
         tag,
@@ -116,7 +112,7 @@ struct Frame<'h, H> {
 }
 
 impl<'a, H: Hook<'a>> Frame<'_, H> {
-    /// Parses, selects, and records what matched.
+    /// Filters, parses, selects, and records what matched.
     #[inline(always)]
     fn observe(
         &self,
@@ -125,9 +121,19 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         gate: *mut Gate,
         opened_ns: u64,
     ) {
-        let header_len = self.parse(interface);
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
+        // SAFETY: the helper only reads the clock.
+        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+        let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
+        if is_over(elapsed_ns) {
+            return;
+        }
+        if !filter::takes(self.hook, self.tag, self.wire_len, interface.link) {
+            self.place.filtered_out();
+            return;
+        }
+        let header_len = self.parse(interface);
         let protocol = Protocol::from_index(summary.headers.protocol);
         if !config!(selection).contains(protocol, summary.headers.ip_version()) {
             self.place.filtered_out();
@@ -136,12 +142,9 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         if direction == Direction::Egress {
             summary.headers.flags |= FLAG_EGRESS;
         }
-        // SAFETY: the helper only reads the clock.
-        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
         summary.wire_len = self.wire_len;
         summary.interface = interface.number as u16;
-        let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
-        if !is_over(elapsed_ns) && take_ticket(gate, summary.timestamp_ns) {
+        if take_ticket(gate, summary.timestamp_ns) {
             self.matched(header_len, elapsed_ns);
         }
     }
@@ -228,7 +231,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     fn header(&self, kind: Kind, limit: u32) -> FrameHeader {
         FrameHeader {
             kind: kind as u32,
-            cap_len: self.summary().wire_len.min(limit),
+            cap_len: self.summary().wire_len.min(limit).min(H::REACH),
             timestamp_ns: self.summary().timestamp_ns,
             wire_len: self.summary().wire_len,
             interface: self.summary().interface,
