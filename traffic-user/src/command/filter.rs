@@ -11,7 +11,7 @@ use traffic_ebpf::config::{LINK_ETHERNET, LINK_IP};
 
 use super::UsageError;
 use crate::{
-    capture_file::LinkType,
+    capture_file::{FileFrame, LinkType},
     cli::FilterArgs,
     filter::{self, CompileError, Program, Translated},
 };
@@ -111,5 +111,55 @@ impl LiveFilter {
             writeln!(out, "{index:>5}: {instruction}")?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A filter for stored frames: a program for each link type, compiled where the first frame of it
+/// comes.
+pub(super) struct FileFilter {
+    expression: Option<String>,
+    programs: Vec<(LinkType, Program)>,
+}
+
+impl FileFilter {
+    /// `None` takes every frame.
+    pub(super) fn new(expression: Option<String>) -> Self {
+        Self {
+            expression,
+            programs: Vec::new(),
+        }
+    }
+
+    /// The expression, if there is one.
+    pub(super) fn expression(&self) -> Option<&str> {
+        self.expression.as_deref()
+    }
+
+    /// Whether the filter takes a frame.
+    ///
+    /// # Errors
+    /// When the expression does not compile for the frame's link type.
+    pub(super) fn takes(&mut self, frame: &FileFrame<'_>) -> Result<bool> {
+        if self.expression.is_none() {
+            return Ok(true);
+        }
+        self.prepare(frame.link_type)?;
+        let mut programs = self.programs.iter();
+        let program = programs.find(|(link_type, _)| *link_type == frame.link_type);
+        Ok(program.is_some_and(|(_, program)| program.matches(frame.data, frame.wire_len)))
+    }
+
+    /// Compiles the expression for frames of a link type, if that was not done before.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub(super) fn prepare(&mut self, link_type: LinkType) -> Result<()> {
+        if let Some(expression) = &self.expression
+            && self.programs.iter().all(|(known, _)| *known != link_type)
+        {
+            self.programs
+                .push((link_type, compile(expression, link_type)?));
+        }
+        Ok(())
     }
 }

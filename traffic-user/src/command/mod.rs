@@ -2,6 +2,7 @@
 
 mod ask;
 mod capture;
+mod extract;
 mod filter;
 mod interfaces;
 mod output;
