@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{process, setup::{LIBRARIES, Setup}, toolchain::TARGET};
+use crate::{
+    process,
+    setup::{LIBRARIES, Setup},
+    toolchain::TARGET,
+};
 
 /// The variable through which builds and tests find the object.
 const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";

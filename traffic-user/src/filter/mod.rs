@@ -12,6 +12,9 @@ mod reach;
 mod run;
 mod translate;
 
+#[cfg(test)]
+mod tests;
+
 pub use classic::{
     Alu, Compare, Instruction, InvalidProgram, Operand, Program, RawInstruction, Register, Size,
 };
