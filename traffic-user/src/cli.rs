@@ -43,6 +43,16 @@ pub enum Command {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct CaptureArgs {
+    /// Capture only what matches this expression, as tcpdump takes it (see pcap-filter(7)); decided
+    /// in the kernel, with VLAN tags in their places.
+    #[arg(value_name = "FILTER", conflicts_with_all = ["expression", "filter_file"])]
+    pub words: Vec<String>,
+    /// The same in one argument, or from a file.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print the filter as classic BPF, as tcpdump -d does, then as eBPF, and exit.
+    #[arg(long)]
+    pub dump_filter: bool,
     /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
     /// default route, else the first that is up and not loopback.
     #[arg(short, long = "interface", value_name = "NAME")]
@@ -98,6 +108,22 @@ pub struct CaptureArgs {
     pub output: OutputArgs,
 }
 
+/// A filter expression.
+#[derive(Args, Clone, Debug)]
+pub struct FilterArgs {
+    /// Take only what matches this expression of tcpdump's filter language.
+    #[arg(
+        short = 'f',
+        long = "filter",
+        value_name = "EXPR",
+        conflicts_with = "filter_file"
+    )]
+    pub expression: Option<String>,
+    /// Read the filter expression from this file.
+    #[arg(short = 'F', value_name = "FILE")]
+    pub filter_file: Option<PathBuf>,
+}
+
 /// Arguments of `traffic read`.
 #[derive(Args, Debug)]
 pub struct ReadArgs {
@@ -110,6 +136,13 @@ pub struct ReadArgs {
     /// Protocol to count; repeat for several.
     #[arg(long = "protocol", value_enum, value_name = "NAME")]
     pub protocols: Vec<ProtocolArg>,
+    /// Filter.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Write the frames that match to this file: nanosecond pcap for `.pcap`, pcapng for any other
+    /// name; `-` is pcapng on stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -194,6 +194,7 @@ async fn session() -> Result<Session> {
         ring_bytes: 1 << 20,
         planned: None,
         bins: 30,
+        filter: None,
         diagnostics: false,
     };
     let interfaces = Interfaces::list().await?.select(&[VETH.to_owned()])?;

@@ -2,6 +2,8 @@
 
 mod ask;
 mod capture;
+mod extract;
+mod filter;
 mod interfaces;
 mod output;
 mod progress;

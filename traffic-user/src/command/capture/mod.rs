@@ -18,11 +18,17 @@ use self::{
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     settings::{planned, settings, snaplen},
     stop::{Signals, Ticks, at},
-    take::{Take, open_file},
+    take::{Take, link_type, open_file},
     watch::InterfaceWatch,
 };
-use super::{interfaces, output::Outputs, progress::Progress};
+use super::{
+    filter::{self, LiveFilter},
+    interfaces,
+    output::Outputs,
+    progress::Progress,
+};
 use crate::{
+    capture_file::LinkType,
     cli::{CaptureArgs, DirectionArg, Hook},
     kernel::{HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous, Session},
     report::{
@@ -32,9 +38,13 @@ use crate::{
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
-pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
+pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.list_interfaces {
         return interfaces::run().await;
+    }
+    args.filter.expression = filter::expression(&args.words, &args.filter)?;
+    if args.dump_filter {
+        return dump_filter(&args).await;
     }
     let signals = Signals::new()?;
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
@@ -56,6 +66,18 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         Some(failure) => Err(failure),
         None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// Prints the filter for the interfaces that were named; without a name, for Ethernet.
+async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
+    let link_types = if args.interfaces.is_empty() {
+        vec![LinkType::ETHERNET]
+    } else {
+        let selected = Interfaces::list().await?.select(&args.interfaces)?;
+        selected.iter().map(link_type).collect()
+    };
+    let expression = args.filter.expression.as_deref().unwrap_or_default();
+    LiveFilter::new(expression, link_types.into_iter())?.dump()
 }
 
 /// Why a capture ended.
@@ -80,6 +102,8 @@ struct Capture {
 
 impl Capture {
     fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
+        // A filter that does not compile leaves an old file as it is.
+        let settings = settings(args, selected)?;
         let file = open_file(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
@@ -90,7 +114,7 @@ impl Capture {
             Hook::Auto | Hook::Tc => HookChoice::Tc,
             Hook::Xdp => HookChoice::Xdp,
         };
-        let session = Session::start(&settings(args), selected, hook, directions)?;
+        let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
         let promiscuous = if args.no_promiscuous_mode {
             Vec::new()
