@@ -46,17 +46,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Frame>> {
 
 /// Writes `frames` as a capture file that can be replayed.
 pub(crate) fn write(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
-    let interface = InterfaceDescription {
-        name: "replay".to_owned(),
-        link_type: LinkType::ETHERNET,
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    };
+    let interface = InterfaceDescription::new("replay", LinkType::ETHERNET);
     let mut writer = CaptureWriter::create(path, &[interface])?;
     for frame in frames {
         let wire_len = u32::try_from(frame.len())?;
-        writer.write_frame(0, 1, wire_len, Direction::Ingress, frame)?;
+        writer.write_frame(&capture_file::Frame {
+            interface: 0,
+            timestamp_ns: 1,
+            wire_len,
+            direction: Direction::Ingress,
+            dropped: 0,
+            data: frame,
+        })?;
     }
     Ok(writer.finish(&[])?)
 }

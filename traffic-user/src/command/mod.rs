@@ -6,6 +6,7 @@ mod extract;
 mod filter;
 mod interfaces;
 mod output;
+mod print;
 mod progress;
 mod read;
 mod selection;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
+        Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {
