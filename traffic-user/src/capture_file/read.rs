@@ -34,6 +34,8 @@ pub struct FileFrame<'a> {
     pub link_type: LinkType,
     /// Index in [`ReadSummary::interfaces`].
     pub interface: u16,
+    /// Name of the interface where the file has it.
+    pub interface_name: Option<&'a str>,
     /// Which way the frame went; ingress where the file does not say.
     pub direction: Direction,
 }
@@ -323,7 +325,7 @@ where
             break Pause::Fault(ReadError::UnsupportedLinkType(link_type));
         };
         *packets += 1;
-        if deliver(&packet, link_type, layout, each).is_break() {
+        if deliver(&packet, &interface.described, layout, each).is_break() {
             break Pause::Broken;
         }
     };
@@ -332,7 +334,7 @@ where
 
 fn deliver<F>(
     packet: &RawPacket<'_>,
-    link_type: LinkType,
+    interface: &FileInterface,
     layout: Layout,
     each: &mut F,
 ) -> ControlFlow<()>
@@ -353,8 +355,9 @@ where
         timestamp_ns: packet.timestamp_ns,
         data: packet.data,
         wire_len: packet.wire_len,
-        link_type,
+        link_type: interface.link_type,
         interface: packet.interface,
+        interface_name: interface.name.as_deref(),
         direction: record.direction(),
     };
     each(&record, &frame)

@@ -152,6 +152,14 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// Whether the reader of a pipe went away, which is its right.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// Writes one capture file.
 ///
 /// Frames are gathered and written in large pieces. The file is readable at any time up to the

@@ -3,6 +3,8 @@
 mod ask;
 mod capture;
 mod extcap;
+mod extract;
+mod filter;
 mod interfaces;
 mod output;
 mod print;
@@ -15,10 +17,12 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use thiserror::Error;
-
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::{Cli, Command, ExtcapCli};
+use crate::{
+    capture_file::WriteError,
+    cli::{Cli, Command, ExtcapCli},
+};
 
 /// Exit code of a wrong command line.
 const USAGE: u8 = 2;
@@ -84,8 +88,10 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Whether the reader of our output went away, which is its right.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let output = cause.downcast_ref::<std::io::Error>();
+        let capture_file = cause.downcast_ref::<WriteError>();
+        output.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            || capture_file.is_some_and(WriteError::is_broken_pipe)
+    })
 }

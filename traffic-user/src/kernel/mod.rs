@@ -16,6 +16,7 @@ mod promiscuous;
 mod ring;
 mod session;
 mod shared;
+mod slot;
 mod snapshot;
 
 pub use attach::{AttachError, HookKind};

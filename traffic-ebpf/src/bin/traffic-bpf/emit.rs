@@ -254,7 +254,7 @@ fn reserve<'a, const N: usize, H: Hook<'a>>(
 /// # Safety
 /// `destination` must have room for `room` + 16 bytes, and `room` must be a power of two.
 #[inline(always)]
-unsafe fn copy_frame<'a, H: Hook<'a>>(
+pub(crate) unsafe fn copy_frame<'a, H: Hook<'a>>(
     hook: &H,
     tag: Option<Tag>,
     destination: *mut u8,

@@ -63,6 +63,9 @@ pub(super) fn notes(attached: &[Attached]) -> Vec<String> {
     } in attached
     {
         let name = &interface.name;
+        if !interface.up {
+            notes.push(format!("{name} is down: it carries nothing until it is up"));
+        }
         if interface.is_loopback() && egress.is_none() {
             notes.push(format!(
                 "{name} is counted on ingress only: what leaves it arrives on it"

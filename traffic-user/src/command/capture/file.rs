@@ -1,6 +1,6 @@
 //! The capture file, and the files after it.
 
-use std::{collections::VecDeque, fs, io::ErrorKind, path::PathBuf};
+use std::{collections::VecDeque, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -111,7 +111,10 @@ impl CaptureFile {
 
     /// Whether the last file is full, or the reader of a pipe went away.
     pub(super) fn has_ended(&self) -> bool {
-        let gone = self.failure.as_ref().is_some_and(is_broken_pipe);
+        let gone = self
+            .failure
+            .as_ref()
+            .is_some_and(WriteError::is_broken_pipe);
         self.ended || gone || self.writer.reader_is_gone()
     }
 
@@ -249,7 +252,7 @@ impl CaptureFile {
 
     fn note(&mut self, result: Result<(), WriteError>) {
         let Err(error) = result else { return };
-        if !is_broken_pipe(&error) {
+        if !error.is_broken_pipe() {
             eprintln!(
                 "error: write {}: {error} (counting goes on, no more frames are written)",
                 self.path.display()
@@ -274,7 +277,7 @@ impl CaptureFile {
             frames,
             failed: self.offered - frames,
         };
-        let failure = self.failure.filter(|error| !is_broken_pipe(error));
+        let failure = self.failure.filter(|error| !error.is_broken_pipe());
         let failure = failure.map(|error| {
             anyhow::Error::new(error).context(format!(
                 "write {}: {frames} of {} frames are written",
@@ -338,10 +341,6 @@ pub(super) fn link_type(interface: &Interface) -> LinkType {
     } else {
         LinkType::RAW
     }
-}
-
-fn is_broken_pipe(error: &WriteError) -> bool {
-    matches!(error, WriteError::Io(error) if error.kind() == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -21,18 +21,25 @@ use traffic_ebpf::tally::{Counters, Tally};
 use self::{
     compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
-    file::CaptureFile,
+    file::{CaptureFile, link_type},
     lines::Lines,
     settings::{planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
     watch::InterfaceWatch,
 };
-use super::{interfaces, output::Outputs, progress::Progress};
+use super::{
+    filter::{self, LiveFilter},
+    interfaces,
+    output::Outputs,
+    progress::Progress,
+};
 use crate::{
-    capture_file::InterfaceStatistics,
+    capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{self, HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    kernel::{
+        self, HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous, Session,
+    },
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
@@ -40,11 +47,17 @@ use crate::{
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
-pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
+pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.list_interfaces {
         return interfaces::run().await;
     }
+    args.filter.expression = filter::expression(&args.words, &args.filter)?;
+    if args.dump_filter {
+        return dump_filter(&args).await;
+    }
     let signals = Signals::new()?;
+    // First, so that no interface disappears unnoticed.
+    let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     if let Some(user) = &args.files.relinquish_privileges {
         postrotate::open_files_as(user)?;
@@ -63,7 +76,7 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
     }
     capture.announce(&args);
-    let end = capture.until_stopped(&args, signals).await?;
+    let end = capture.until_stopped(&args, signals, events).await?;
     let (report, failure) = capture.finish(&args, end).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
@@ -73,6 +86,18 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         Some(failure) => Err(failure),
         None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// Prints the filter for the interfaces that were named; without a name, for Ethernet.
+async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
+    let link_types = if args.interfaces.is_empty() {
+        vec![LinkType::ETHERNET]
+    } else {
+        let selected = Interfaces::list().await?.select(&args.interfaces)?;
+        selected.iter().map(link_type).collect()
+    };
+    let expression = args.filter.expression.as_deref().unwrap_or_default();
+    LiveFilter::new(expression, link_types.into_iter())?.dump()
 }
 
 /// Why a capture ended.
@@ -97,6 +122,8 @@ struct Capture {
 
 impl Capture {
     fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
+        // A filter that does not compile leaves an old file as it is.
+        let settings = settings(args, selected)?;
         let file = CaptureFile::open(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
@@ -107,7 +134,7 @@ impl Capture {
             Hook::Auto | Hook::Tc => HookChoice::Tc,
             Hook::Xdp => HookChoice::Xdp,
         };
-        let session = Session::start(&settings(args), selected, hook, directions)?;
+        let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
         let promiscuous = if args.no_promiscuous_mode {
             Vec::new()
@@ -145,11 +172,15 @@ impl Capture {
     }
 
     /// Moves packets until something ends the capture.
-    async fn until_stopped(&mut self, args: &CaptureArgs, mut signals: Signals) -> Result<End> {
+    async fn until_stopped(
+        &mut self,
+        args: &CaptureArgs,
+        mut signals: Signals,
+        mut events: LinkEvents,
+    ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
-        let mut events = LinkEvents::subscribe()?;
         let mut watch = InterfaceWatch::new(self.session.attached());
         let mut progress = Progress::new(planned, args.output.quiet > 0);
         let mut more = false;
@@ -164,7 +195,10 @@ impl Capture {
                 () = at(deadline) => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
-                        progress.say(&message);
+                        progress.say(&format!("note: {message}"));
+                        if matches!(event, LinkEvent::Removed { .. }) {
+                            self.notes.push(format!("{message} during the capture"));
+                        }
                     }
                     if let Some(name) = watch.all_gone() {
                         break End::InterfaceGone(name);
