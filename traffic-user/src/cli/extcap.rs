@@ -61,7 +61,7 @@ pub struct ExtcapArgs {
     #[arg(long, required = true)]
     pub install: bool,
     /// That folder. Default: the user's, which tshark names; else ~/.local/lib/wireshark/extcap.
-    /// Wireshark before 4.2 looks only into its own, or the one that WIRESHARK_EXTCAP_DIR names.
+    /// Wireshark before 4.2 looks only into its own, or the one that `WIRESHARK_EXTCAP_DIR` names.
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }

@@ -227,9 +227,8 @@ impl Capture {
     /// Does what a signal asks for; whether that is to end.
     fn follow(&mut self, request: Request, progress: &Progress) -> Result<bool> {
         match (request, &mut self.take.file) {
-            (Request::Stop, _) => return Ok(true),
             (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
-            (Request::HangUp, _) => return Ok(true),
+            (Request::Stop | Request::HangUp, _) => return Ok(true),
             (Request::Flush, Some(_)) => {
                 self.session.drain(&mut self.take);
                 if let Some(file) = &mut self.take.file {
