@@ -4,6 +4,7 @@ mod ask;
 mod capture;
 mod interfaces;
 mod output;
+mod packet_log;
 mod progress;
 mod read;
 mod selection;

@@ -12,6 +12,7 @@ use traffic_ebpf::protocol::{Protocol, Selection};
 
 use super::{
     output::{Outputs, is_stdout},
+    packet_log::PacketLog,
     selection::selection,
 };
 use crate::{
@@ -33,13 +34,16 @@ use crate::{
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
     let outputs = Outputs::new(&args.output, None)?;
-    let mut reading = Reading::new(args);
+    let mut reading = Reading::new(args)?;
     let paths: Vec<_> = args.read.iter().chain(&args.files).collect();
     let mut failure = None;
     for path in &paths {
         if let Err(error) = reading.file(path) {
             failure = failure.or(Some(error));
         }
+    }
+    if let Some(log) = reading.log.take() {
+        failure = failure.or(log.finish().err());
     }
     if reading.opened > 0 {
         let files = paths.iter().map(|path| path.display().to_string());
@@ -56,20 +60,23 @@ struct Reading {
     filtered_out: u64,
     opened: usize,
     interfaces: Vec<Interface>,
+    log: Option<PacketLog>,
     notes: Vec<String>,
 }
 
 impl Reading {
-    fn new(args: &ReadArgs) -> Self {
-        Self {
-            stages: Stages::for_files(args.output.history),
+    fn new(args: &ReadArgs) -> Result<Self> {
+        let stages = Stages::for_files(args.output.history);
+        Ok(Self {
+            stages: stages.with_findings(args.output.findings()),
             selection: selection(&args.protocols),
             seen: 0,
             filtered_out: 0,
             opened: 0,
             interfaces: Vec::new(),
+            log: PacketLog::create(args.output.packets.as_deref())?,
             notes: Vec::new(),
-        }
+        })
     }
 
     fn file(&mut self, path: &Path) -> Result<()> {
@@ -115,10 +122,13 @@ impl Reading {
             return;
         }
         self.stages.packets(std::slice::from_ref(&record));
+        if let Some(log) = &mut self.log {
+            log.write(std::slice::from_ref(&record), &[]);
+        }
         if headers.wants_excerpt()
             && let Some(link) = frame.link_type.link(frame.data)
         {
-            self.stages.excerpt(frame.data, link);
+            self.stages.excerpt(record.timestamp_ns(), frame.data, link);
         }
     }
 

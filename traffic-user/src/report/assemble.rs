@@ -9,13 +9,14 @@ use traffic_ebpf::{
 };
 
 use super::{
-    AddressRow, DnsRow, DnsSummary, FlagsRow, InterfaceRow, Ledger, MaxMissed, ProtocolRow, Rates,
-    Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
+    AddressRow, DnsRow, DnsSummary, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
+    ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
     counts::Counts,
     dns::{DnsTable, Question},
+    findings::{Findings, MAX_PER_KIND, Seen},
     ledger::{Account, Frames, Summaries},
     record::tcp_flag_names,
     snapshot::Snapshot,
@@ -102,6 +103,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
         history,
         analysis,
         dns,
+        findings,
         totals,
     } = stages;
     let tables = analysis.finish(run.top);
@@ -122,6 +124,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
         }
     };
     let ledger = account.balance();
+    let (found, omitted) = findings.as_ref().map(Findings::found).unwrap_or_default();
     let mut report = Report {
         generator: concat!("traffic ", env!("CARGO_PKG_VERSION")).to_owned(),
         interfaces: interfaces(&run.interfaces, &measured.counts),
@@ -153,14 +156,14 @@ pub fn report(stages: Stages, run: Run) -> Report {
         sizes: tables.sizes.as_ref().map(sizes),
         rates: rates(&measured),
         timeline: Timeline::default(),
-        findings: Vec::new(),
-        findings_note: None,
+        findings: found.into_iter().map(finding).collect(),
+        findings_note: findings_note(findings.as_ref(), omitted, &ledger),
         history: history.into_sorted(),
         ledger,
         notes: run.notes,
     };
-    let found = notes(&report, &measured.bars, &dns);
-    report.notes.extend(found);
+    let more_notes = notes(&report, &measured.bars, &dns);
+    report.notes.extend(more_notes);
     report.timeline = timeline(measured.bars, report.started.clone());
     report
 }
@@ -252,7 +255,10 @@ fn interfaces(interfaces: &[Interface], counts: &Counts) -> Vec<InterfaceRow> {
 
 /// Link types of the run, each once.
 fn link_types(interfaces: &[Interface]) -> String {
-    let types: BTreeSet<_> = interfaces.iter().map(|row| row.link_type.as_str()).collect();
+    let types: BTreeSet<_> = interfaces
+        .iter()
+        .map(|row| row.link_type.as_str())
+        .collect();
     types.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -320,6 +326,48 @@ fn rows(table: &Table) -> Vec<AddressRow> {
         bytes: count.bytes,
     };
     table.rows.iter().map(row).collect()
+}
+
+fn finding(seen: Seen) -> Finding {
+    Finding {
+        kind: seen.kind.label().to_owned(),
+        severity: seen.kind.severity(),
+        summary: seen.summary,
+        addresses: seen.addresses.iter().map(ToString::to_string).collect(),
+        first: rfc3339(seen.first_ns),
+        last: rfc3339(seen.last_ns),
+        packets: seen.packets,
+        numbers: seen
+            .numbers
+            .into_iter()
+            .map(|(name, number)| (name.to_owned(), number))
+            .collect(),
+        filter: seen.filter,
+    }
+}
+
+/// Says what the findings do not cover.
+fn findings_note(findings: Option<&Findings>, omitted: usize, ledger: &Ledger) -> Option<String> {
+    if findings.is_none() {
+        return Some("Findings were not looked for.".to_owned());
+    }
+    let Some(lost) = ledger.summaries_lost else {
+        return Some("No findings: only counters were asked for.".to_owned());
+    };
+    let mut notes = Vec::new();
+    if lost > 0 || ledger.excerpts_lost > 0 {
+        notes.push(format!(
+            "Findings may be missing, and their numbers are lower bounds: {lost} summaries and {} \
+             excerpts were lost.",
+            ledger.excerpts_lost
+        ));
+    }
+    if omitted > 0 {
+        notes.push(format!(
+            "{omitted} more findings are not listed: each kind has at most {MAX_PER_KIND}."
+        ));
+    }
+    (!notes.is_empty()).then(|| notes.join(" "))
 }
 
 fn sizes(sizes: &FrameSizes) -> Sizes {
@@ -442,7 +490,7 @@ fn seconds(duration_ns: u64) -> f64 {
 }
 
 /// RFC 3339 in UTC with nanoseconds. u64 nanoseconds end in the year 2554, which has four digits.
-fn rfc3339(time_ns: u64) -> String {
+pub(super) fn rfc3339(time_ns: u64) -> String {
     let time = Timestamp::from_nanosecond(i128::from(time_ns));
     format!("{:.9}", time.expect("jiff reaches beyond u64 nanoseconds"))
 }
@@ -608,7 +656,7 @@ pub(super) mod tests {
         .concat();
         let query = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02ab\0\0\x01\0\x01";
         let packet = [&udp[..], query].concat();
-        stages.excerpt(&packet, Link::Ip);
+        stages.excerpt(STARTED_NS, &packet, Link::Ip);
         let records = [500_000_001, 100_000_000, 300_000_000]
             .map(|offset_ns| record(&packet, STARTED_NS + offset_ns));
         stages.packets(&records[..delivered]);

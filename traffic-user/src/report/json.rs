@@ -83,9 +83,15 @@ mod tests {
                 }
                 "oneOf" | "anyOf" => check_choice(root, rule, value, at, problems),
                 "type" if !has_type(rule, value) => problems.push(format!("{at}: not {rule}")),
+                "enum" if !rule.as_array().unwrap().contains(value) => {
+                    problems.push(format!("{at}: none of {rule}"));
+                }
                 "const" if rule != value => problems.push(format!("{at}: not {rule}")),
                 "minimum" if value.as_f64() < rule.as_f64() && value.is_number() => {
                     problems.push(format!("{at}: below {rule}"));
+                }
+                "maximum" if value.as_f64() > rule.as_f64() && value.is_number() => {
+                    problems.push(format!("{at}: above {rule}"));
                 }
                 "required" => {
                     let missing = rule
@@ -102,8 +108,8 @@ mod tests {
                     }
                 }
                 "additionalProperties" => check_keys(root, schema, value, at, problems),
-                "type" | "const" | "minimum" | "properties" | "description" | "title"
-                | "$schema" | "$defs" => {}
+                "type" | "const" | "enum" | "minimum" | "maximum" | "properties"
+                | "description" | "title" | "$schema" | "$defs" => {}
                 other => panic!("the schema uses {other}, which this test does not know"),
             }
         }

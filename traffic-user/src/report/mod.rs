@@ -2,12 +2,14 @@
 
 pub mod assemble;
 pub mod chart;
+pub mod csv;
 #[cfg(test)]
 pub(crate) mod example;
+mod hierarchy;
 pub mod html;
 pub mod json;
-mod hierarchy;
 mod number;
+pub mod packets;
 mod scale;
 mod series;
 pub mod text;
@@ -280,6 +282,18 @@ pub enum Severity {
     Alert,
 }
 
+impl Severity {
+    /// Name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Alert => "alert",
+        }
+    }
+}
+
 /// Frame sizes in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sizes {
@@ -304,6 +318,17 @@ pub struct SizeRange {
     pub to: Option<u32>,
     /// Frames.
     pub packets: u64,
+}
+
+impl SizeRange {
+    /// `40–79`, `5120 and more`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.to {
+            Some(to) => format!("{}–{to}", self.from),
+            None => format!("{} and more", self.from),
+        }
+    }
 }
 
 /// Rates.

@@ -18,7 +18,7 @@ use self::{
     take::{Take, open_file},
     watch::InterfaceWatch,
 };
-use super::{interfaces, output::Outputs, progress::Progress};
+use super::{interfaces, output::Outputs, packet_log::PacketLog, progress::Progress};
 use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
     kernel::{HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
@@ -71,6 +71,7 @@ struct Capture {
 impl Capture {
     fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
         let file = open_file(args, selected)?;
+        let log = PacketLog::create(args.output.packets.as_deref())?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -89,7 +90,7 @@ impl Capture {
         };
         Ok(Self {
             session,
-            take: Take::new(args, selected, file),
+            take: Take::new(args, selected, file, log),
             notes,
             _promiscuous: promiscuous,
         })
@@ -168,6 +169,14 @@ impl Capture {
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
+        if let Some(log) = &mut self.take.log {
+            if ticks.is_flush() {
+                log.flush();
+            }
+            if log.reader_is_gone() {
+                return Ok(Some(End::ReaderGone));
+            }
+        }
         if let Some(file) = &mut self.take.file {
             if ticks.is_flush() {
                 file.flush();
@@ -202,6 +211,9 @@ impl Capture {
                 (Some(written), failure)
             }
         };
+        if let Some(Err(error)) = self.take.log.map(PacketLog::finish) {
+            failure.get_or_insert(error);
+        }
         if let End::InterfaceGone(name) = end {
             failure.get_or_insert_with(|| anyhow::anyhow!("{name} disappeared during the capture"));
         }

@@ -12,7 +12,7 @@ use crate::{
         CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, LinkType, WriteError,
     },
     cli::{CaptureArgs, Hook},
-    command::UsageError,
+    command::{UsageError, packet_log::PacketLog},
     kernel::{self, Interface, Sink},
     record::{Direction, PacketRecord},
     report::assemble::Written,
@@ -24,7 +24,10 @@ pub(super) struct Take {
     pub(super) stages: Stages,
     /// What frames of each interface begin with.
     links: Vec<Link>,
+    /// Their names.
+    names: Vec<String>,
     pub(super) file: Option<CaptureFile>,
+    pub(super) log: Option<PacketLog>,
 }
 
 impl Take {
@@ -32,11 +35,14 @@ impl Take {
         args: &CaptureArgs,
         interfaces: &[Interface],
         file: Option<CaptureFile>,
+        log: Option<PacketLog>,
     ) -> Self {
         Self {
-            stages: Stages::for_capture(args.output.history),
+            stages: Stages::for_capture(args.output.history).with_findings(args.output.findings()),
             links: interfaces.iter().map(excerpt_link).collect(),
+            names: interfaces.iter().map(|i| i.name.clone()).collect(),
             file,
+            log,
         }
     }
 }
@@ -44,6 +50,9 @@ impl Take {
 impl Sink for Take {
     fn packets(&mut self, records: &[PacketRecord]) {
         self.stages.packets(records);
+        if let Some(log) = &mut self.log {
+            log.write(records, &self.names);
+        }
     }
 
     fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
@@ -54,7 +63,7 @@ impl Sink for Take {
 
     fn excerpt(&mut self, header: &FrameHeader, data: &[u8]) {
         if let Some(&link) = self.links.get(usize::from(header.interface)) {
-            self.stages.excerpt(data, link);
+            self.stages.excerpt(header.timestamp_ns, data, link);
         }
     }
 }
