@@ -99,7 +99,8 @@ fn address(headers: &Headers, bytes: &[u8; 16]) -> Option<Address> {
         Some(Address::V4([a, b, c, d]))
     } else if headers.has(FLAG_IPV6) {
         Some(Address::V6(*bytes))
-    } else if headers.has(FLAG_MAC) {
+    } else if headers.has(FLAG_MAC) && bytes[..6] != [0; 6] {
+        // Zeros are nobody: loopback's, and the receiver of a Linux cooked capture.
         Some(Address::Mac([a, b, c, d, e, f]))
     } else {
         None
