@@ -39,7 +39,7 @@ pub enum Command {
     /// Captures from live interfaces.
     Capture(Box<CaptureArgs>),
     /// Reports on capture files (pcap and pcapng).
-    Read(ReadArgs),
+    Read(Box<ReadArgs>),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
 }
@@ -174,6 +174,9 @@ pub struct OutputArgs {
 
 impl OutputArgs {
     /// The detectors that are asked for.
+    ///
+    /// # Panics
+    /// Never: names of thresholds were checked as they were parsed.
     #[must_use]
     pub fn findings(&self) -> Option<Findings> {
         let mut thresholds = Thresholds::default();

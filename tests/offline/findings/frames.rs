@@ -38,7 +38,7 @@ pub(crate) fn ip(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Vec<u8> 
     let (packet, ether_type) = match (address(src), address(dst)) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let ends = [src.octets(), dst.octets()];
-            (ipv4(&ends, protocol, (7, 0, false), payload), 0x0800)
+            (ipv4(ends, protocol, (7, 0, false), payload), 0x0800)
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let ends = [src.octets(), dst.octets()];
@@ -56,18 +56,18 @@ pub(crate) fn fragment(
     place: (u16, u16, bool),
     payload: &[u8],
 ) -> Vec<u8> {
-    let packet = ipv4(&[src, dst], 17, place, payload);
+    let packet = ipv4([src, dst], 17, place, payload);
     ethernet(0x0800, [2, 0, 0, 0, 0, 1], &packet)
 }
 
 fn ipv4(
-    ends: &[[u8; 4]; 2],
+    ends: [[u8; 4]; 2],
     protocol: u8,
     (id, offset, more): (u16, u16, bool),
     payload: &[u8],
 ) -> Vec<u8> {
     let len = u16::try_from(20 + payload.len()).expect("packets are short");
-    let place = offset / 8 | u16::from(more) << 13;
+    let place = (offset / 8) | (u16::from(more) << 13);
     [
         &[0x45, 0][..],
         &len.to_be_bytes(),

@@ -49,7 +49,7 @@ const VICTIM: &str = "10.0.0.5";
 fn port_scan() -> Vec<Timed> {
     let probe = |port: u16| {
         let time_us = u64::from(port) * 10_000;
-        let answer = if port % 100 == 0 {
+        let answer = if port.is_multiple_of(100) {
             SYN | ACK
         } else {
             RST | ACK

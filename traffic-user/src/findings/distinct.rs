@@ -29,8 +29,9 @@ impl Distinct {
             Self::Few(hashes) if hashes.len() < EXACT => hashes.push(hash),
             Self::Few(hashes) => {
                 let mut bits = Box::new([0; WORDS]);
-                hashes.iter().for_each(|hash| set(&mut bits, *hash));
-                set(&mut bits, hash);
+                for hash in hashes.iter().chain([&hash]) {
+                    set(&mut bits, *hash);
+                }
                 *self = Self::Many(bits);
             }
             Self::Many(bits) => set(bits, hash),

@@ -19,6 +19,9 @@ const MAX_VICTIMS: usize = 16;
 const MAX_FLOODS: usize = 64;
 /// Words of the bitmap of sources: 32,768 bits tell 300,000 sources apart.
 const SOURCE_WORDS: usize = 512;
+/// Packets that are no part of an established connection. The language looks into TCP over IPv4
+/// only.
+const NEW_PACKETS: &str = "not (ip proto 6 and tcp[13] & 0x10 != 0)";
 /// A place without a victim.
 const NOBODY: u8 = u8::MAX;
 
@@ -35,7 +38,16 @@ pub(super) struct Floods {
     /// Votes in a second from which on an address is watched.
     watch_at: u32,
     limits: Limits,
-    found: HashMap<(Kind, Address), Flood, RandomState>,
+    found: HashMap<(Form, Address), Flood, RandomState>,
+}
+
+/// What a flood is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Form {
+    Syn,
+    Udp,
+    /// Anything, from made-up sources.
+    Spoofed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,8 +197,8 @@ impl Floods {
     }
 
     fn judge(&mut self, victim: &Victim) {
-        for (kind, packets) in victim.floods(&self.limits) {
-            let key = (kind, victim.address);
+        for (form, packets) in victim.floods(&self.limits) {
+            let key = (form, victim.address);
             if self.found.len() >= MAX_FLOODS && !self.found.contains_key(&key) {
                 continue;
             }
@@ -215,7 +227,7 @@ impl Floods {
         all.extend(
             floods
                 .into_iter()
-                .map(|((kind, to), flood)| flood.seen(*kind, *to)),
+                .map(|((form, to), flood)| flood.seen(*form, *to)),
         );
     }
 }
@@ -301,55 +313,47 @@ impl Victim {
     }
 
     /// What this second was, with the packets of it.
-    fn floods(&self, limits: &Limits) -> Vec<(Kind, u64)> {
+    fn floods(&self, limits: &Limits) -> Vec<(Form, u64)> {
         let mut floods = Vec::new();
         if self.syn >= limits.syn_pps && self.established < self.syn {
-            floods.push((Kind::SynFlood, self.syn));
+            floods.push((Form::Syn, self.syn));
         }
         if self.udp >= limits.udp_pps && self.replies * 10 < self.udp {
-            floods.push((Kind::UdpFlood, self.udp));
+            floods.push((Form::Udp, self.udp));
         }
         let answered = (self.established + self.replies) * 2 >= self.packets;
         let sources = self.source_count();
         if !answered && sources >= limits.sources && sources * 2 >= self.packets {
-            floods.push((Kind::SpoofedFlood, self.packets));
+            floods.push((Form::Spoofed, self.packets));
         }
         floods
     }
 }
 
-impl Flood {
-    fn seen(&self, kind: Kind, to: Address) -> Seen {
-        let (peak, sources) = (self.peak, self.sources);
-        let (summary, protocol) = match kind {
-            Kind::SynFlood => (
-                format!(
-                    "{to} got up to {peak} SYN packets in a second from about {sources} sources, \
-                     and less other TCP"
-                ),
-                filter::syn(to),
-            ),
-            Kind::UdpFlood => (
-                format!(
-                    "{to} got up to {peak} UDP packets in a second from about {sources} sources, \
-                     and answered less than a tenth"
-                ),
-                "udp",
-            ),
-            _ => (
-                format!(
-                    "{to} got up to {peak} packets in a second from about {sources} different \
-                     sources, as if their addresses were made up"
-                ),
-                "",
-            ),
-        };
-        let mut expression = filter::to(to);
-        if !protocol.is_empty() {
-            expression = format!("{expression} and {protocol}");
+impl Form {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Syn => Kind::SynFlood,
+            Self::Udp => Kind::UdpFlood,
+            Self::Spoofed => Kind::SpoofedFlood,
         }
+    }
+}
+
+impl Flood {
+    fn seen(&self, form: Form, to: Address) -> Seen {
+        let (peak, sources) = (self.peak, self.sources);
+        let (what, then, protocol) = match form {
+            Form::Syn => ("SYN packets", "and less other TCP", filter::syn(to)),
+            Form::Udp => ("UDP packets", "and answered less than a tenth", "udp"),
+            Form::Spoofed => ("packets", "as if their addresses were made up", NEW_PACKETS),
+        };
+        let summary = format!(
+            "{to} got up to {peak} {what} in a second from about {sources} sources, {then}"
+        );
+        let expression = format!("{} and {protocol}", filter::to(to));
         Seen {
-            kind,
+            kind: form.kind(),
             summary,
             addresses: vec![to],
             first_ns: self.first_ns,

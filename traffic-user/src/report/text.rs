@@ -22,6 +22,8 @@ const ANSWERS: usize = 32;
 /// Columns of the names in front of single values.
 const FIELD: usize = 22;
 const WIDTH: usize = LABEL + PACKETS + BYTES;
+/// From this many columns on a filter is too long for a line of its own.
+const FILTER: usize = 71;
 
 /// The whole analysis. The first line sums it up, and says so if anything was lost. Names from
 /// packets, files and interfaces have their control characters escaped.
@@ -78,11 +80,17 @@ fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
     for finding in &report.findings {
         let severity = finding.severity.label().to_uppercase();
         write_wrapped(out, &format!("{severity} {}", finding.summary))?;
-        writeln!(out, "  {} to", printable(&finding.first))?;
+        writeln!(out, "  from    {}", printable(&finding.first))?;
         let packets = finding.packets;
-        writeln!(out, "  {}, {packets} packets", printable(&finding.last))?;
-        if !finding.filter.is_empty() {
-            write_wrapped(out, &format!("  filter: {}", finding.filter))?;
+        writeln!(
+            out,
+            "  to      {}, {packets} packets",
+            printable(&finding.last)
+        )?;
+        match finding.filter.chars().count() {
+            0 => {}
+            1..FILTER => writeln!(out, "  filter  {}", printable(&finding.filter))?,
+            _ => write_wrapped(out, &format!("filter {}", finding.filter))?,
         }
     }
     match &report.findings_note {
@@ -255,13 +263,12 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
         ),
     )?;
     let answers = format!("DNS answers: {}", dns.answers);
-    match dns.answers {
-        0 => writeln!(out, "{answers}")?,
-        _ => {
-            let codes = counted(&dns.response_codes);
-            let failures = format!("{answers}, {} of them failures ({codes})", dns.failures);
-            write_wrapped(out, &failures)?;
-        }
+    if dns.answers == 0 {
+        writeln!(out, "{answers}")?;
+    } else {
+        let codes = counted(&dns.response_codes);
+        let failures = format!("{answers}, {} of them failures ({codes})", dns.failures);
+        write_wrapped(out, &failures)?;
     }
     let (name, queries, answers) = ("DNS names", "queries", "answers");
     writeln!(
@@ -527,7 +534,7 @@ mod tests {
         let text = render(&report);
         let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}:\n{text}"));
         assert!(place("\nALERT 198.51.100.7 got") < place("\nWARNING 192.0.2.66 tried"));
-        assert!(place("\n  filter: dst host 198.51.100.7 and tcp") < place("\nProtocols"));
+        assert!(place("\n  filter  dst host 198.51.100.7 and tcp") < place("\nProtocols"));
         assert!(place("\n    tcp  ") > place("\nProtocol hierarchy"));
         assert!(place("DNS answers: 89, 9 of them failures (NOERROR 80, ") > 0);
         assert!(place("\nPSH ACK  ") > place("\nTCP flags"));
