@@ -266,7 +266,7 @@ fn tcp_flags(report: &Report) -> String {
 fn vlans(report: &Report) -> String {
     let rows = report.vlans.iter().map(|row| {
         vec![
-            Cell::Count(row.id.into()),
+            Cell::Code(row.id.to_string()),
             Cell::Count(row.packets),
             Cell::Share(row.packets, report.totals.packets),
             Cell::Bytes(row.bytes),
