@@ -169,7 +169,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        report::schema,
+    };
 
     #[test]
     fn files_become_one_report() {
@@ -228,6 +231,56 @@ mod tests {
             "{error}"
         );
         assert_eq!(report, Value::Null);
+    }
+
+    #[test]
+    fn what_is_written_agrees_with_the_schemas() {
+        let dir = Directory::new("schemas");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &[1, 2])]));
+        let packets = dir.0.join("packets.jsonl");
+        let (result, report) = dir.read(&[&file, "--packets", packets.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(
+            schema::problems(schema::REPORT, &report),
+            Vec::<String>::new()
+        );
+        let lines = fs::read_to_string(packets).unwrap();
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3);
+        for line in &lines {
+            assert_eq!(
+                schema::problems(schema::PACKET, line),
+                Vec::<String>::new(),
+                "{line}"
+            );
+        }
+        assert_eq!(lines[0]["protocol"], "dns");
+        assert_eq!(lines[0]["src"], "10.0.0.1");
+        assert_eq!(lines[0]["dst_port"], 53);
+        assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.000000000Z");
+        assert_eq!(lines[1]["src"], "02:00:00:00:00:01");
+        assert_eq!(lines[2]["error"], "truncated_link_header");
+        assert!(lines[2].get("src").is_none());
+    }
+
+    #[test]
+    fn every_table_is_a_file() {
+        let dir = Directory::new("tables");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
+        let tables = dir.0.join("new/tables");
+        let (result, _) = dir.read(&[&file, "--csv", tables.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        let protocols = fs::read_to_string(tables.join("protocols.csv")).unwrap();
+        assert_eq!(
+            protocols,
+            "protocol,packets,bytes\r\narp,1,42\r\ndns,1,62\r\n"
+        );
+        let names = fs::read_to_string(tables.join("dns_names.csv")).unwrap();
+        assert_eq!(names, "name,type,queries,answers\r\nab,A,1,\r\n");
+        assert_eq!(fs::read_dir(tables).unwrap().count(), 17);
     }
 
     /// Removed with everything in it.

@@ -327,3 +327,109 @@ fn be16(bytes: &[u8], offset: usize) -> Option<u16> {
         .first_chunk()
         .map(|bytes| u16::from_be_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use traffic_ebpf::{parse::parse, record::Summary};
+
+    use super::*;
+
+    #[test]
+    fn made_up_sources_do_not_hide_a_scan() {
+        let mut findings = Findings::new(Thresholds::default());
+        for number in 0..100_000u32 {
+            let time_ns = u64::from(number) * 100_000;
+            let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+            feed(
+                &mut findings,
+                time_ns,
+                &syn([a, b, c, d], [10, 0, 0, 9], 80),
+            );
+            if number % 100 == 0 {
+                let port = u16::try_from(number / 100 + 1).unwrap();
+                feed(
+                    &mut findings,
+                    time_ns,
+                    &syn([10, 0, 0, 66], [10, 0, 0, 5], port),
+                );
+            }
+        }
+        assert!(findings.syn_probes.len() <= probes::MAX_SOURCES);
+        let (found, omitted) = findings.found();
+        assert_eq!(omitted, 0);
+        let scan = found
+            .iter()
+            .find(|seen| seen.kind == Kind::SynScan)
+            .unwrap();
+        assert_eq!(scan.addresses[0], Address::V4([10, 0, 0, 66]));
+        let mut kinds: Vec<_> = found.iter().map(|seen| seen.kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, [Kind::SynScan, Kind::SynFlood, Kind::SpoofedFlood]);
+    }
+
+    #[test]
+    fn an_older_recording_is_no_flood() {
+        let mut findings = Findings::new(Thresholds::default());
+        let packet = |time_ns: u64| (time_ns, syn([10, 0, 0, 1], [10, 0, 0, 2], 80));
+        let seconds = 1_000_000_000;
+        let newer = (0..900).map(|n| packet(5000 * seconds + n * 10_000_000));
+        let older = (0..9000).map(|n| packet(seconds + n * 10_000_000));
+        for (time_ns, frame) in newer.chain(older) {
+            feed(&mut findings, time_ns, &frame);
+        }
+        assert_eq!(findings.found().0, []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_packets_are_survived_in_bounded_memory(
+            frames in prop::collection::vec(
+                (any::<u64>(), prop::collection::vec(any::<u8>(), 0..90), 0usize..5),
+                0..300,
+            ),
+        ) {
+            let starts: [&[u8]; 5] = [
+                &[],
+                &[0, 1, 8, 0, 6, 4, 0, 1],
+                &[0x45, 0, 0, 60, 0, 1, 0x20],
+                &[0x60, 0, 0, 0, 0, 40, 44],
+                &[0x45, 0, 0, 60, 0, 1, 0, 0, 64, 17],
+            ];
+            let ether_types = [0x1234u16, 0x0806, 0x0800, 0x86dd, 0x0800];
+            let mut findings = Findings::new(Thresholds::default());
+            for (time_ns, bytes, kind) in frames {
+                let ether_type = ether_types[kind].to_be_bytes();
+                let frame = [&[2; 12][..], &ether_type, starts[kind], &bytes].concat();
+                feed(&mut findings, time_ns, &frame);
+            }
+            let (found, _) = findings.found();
+            prop_assert!(found.len() <= MAX_PER_KIND * Kind::ALL.len());
+        }
+    }
+
+    fn feed(findings: &mut Findings, timestamp_ns: u64, frame: &[u8]) {
+        let link = Link::Ethernet(None);
+        let record = PacketRecord::new(Summary {
+            timestamp_ns,
+            wire_len: u32::try_from(frame.len()).unwrap(),
+            headers: parse(frame, link).headers,
+            ..Summary::EMPTY
+        });
+        findings.packet(&record);
+        findings.excerpt(&record, frame, link);
+    }
+
+    fn syn(src: [u8; 4], dst: [u8; 4], port: u16) -> Vec<u8> {
+        [
+            &[2; 12][..],
+            &[8, 0, 0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0],
+            &src,
+            &dst,
+            &[0x9c, 0x40],
+            &port.to_be_bytes(),
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0x50, SYN, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat()
+    }
+}

@@ -8,7 +8,7 @@ use super::{Kind, SECOND_NS, Seen, Threshold, Thresholds, distinct::Distinct, fi
 use crate::record::Address;
 
 /// Sources that are watched. When there are more, the less active half is forgotten.
-const MAX_SOURCES: usize = 1024;
+pub(super) const MAX_SOURCES: usize = 1024;
 /// Over which targets are counted.
 const WINDOW_NS: u64 = 60 * SECOND_NS;
 
@@ -50,6 +50,12 @@ struct Window {
 }
 
 impl Probes {
+    /// Sources that are watched.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
     pub(super) fn add(&mut self, probe: &Probe) {
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&probe.src) {
             forget(&mut self.sources, |source| source.packets);

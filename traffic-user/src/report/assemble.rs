@@ -468,7 +468,7 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     }
     if report.ledger.excerpts_lost > 0 {
         notes.push(format!(
-            "DNS names are lower bounds: {} DNS and ARP excerpts were lost.",
+            "DNS names are lower bounds: {} DNS, ARP and fragment excerpts were lost.",
             report.ledger.excerpts_lost
         ));
     }

@@ -1,6 +1,9 @@
 //! The report's tables as CSV (RFC 4180).
 
-use std::fmt::{self, Display};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+};
 
 use super::{AddressRow, HierarchyNode, Report, Timeline, hierarchy, number::printable};
 
@@ -177,11 +180,18 @@ fn malformed(report: &Report) -> CsvTable {
     table("malformed", "reason,packets", rows.collect())
 }
 
-/// Packets by protocol, a column for each.
+/// Packets, then bytes by protocol, a column for each.
 fn timeline(timeline: &Timeline) -> CsvTable {
     #![expect(clippy::cast_precision_loss, reason = "a thousand bins")]
-    let mut columns = vec!["start_s", "packets", "bytes", "lost"];
-    columns.extend(timeline.by_protocol.keys().map(String::as_str));
+    let names = |series: &BTreeMap<String, Vec<u64>>, suffix: &str| -> Vec<String> {
+        let names = series.keys();
+        names.map(|name| format!("{name}{suffix}")).collect()
+    };
+    let mut columns = ["start_s", "packets", "bytes", "lost"]
+        .map(str::to_owned)
+        .to_vec();
+    columns.extend(names(&timeline.by_protocol, ""));
+    columns.extend(names(&timeline.bytes_by_protocol, " bytes"));
     let rows = (0..timeline.bins.len()).map(|bin| {
         let at = |row: &Vec<u64>| number(row.get(bin).copied().unwrap_or(0));
         let fixed = [
@@ -190,12 +200,13 @@ fn timeline(timeline: &Timeline) -> CsvTable {
             at(&timeline.bytes),
             at(&timeline.lost),
         ];
-        let by_protocol = timeline.by_protocol.values().map(at);
-        fixed.into_iter().chain(by_protocol).collect()
+        let packets = timeline.by_protocol.values().map(at);
+        let bytes = timeline.bytes_by_protocol.values().map(at);
+        fixed.into_iter().chain(packets).chain(bytes).collect()
     });
     CsvTable {
         name: "timeline",
-        columns: columns.into_iter().map(str::to_owned).collect(),
+        columns,
         rows: rows.collect(),
     }
 }

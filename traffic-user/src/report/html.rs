@@ -506,7 +506,10 @@ fn ledger(report: &Report) -> String {
             row("Frames lost, not written", ledger.frames_lost.write_failed),
         ]);
     }
-    rows.push(row("DNS and ARP excerpts lost", ledger.excerpts_lost));
+    rows.push(row(
+        "DNS, ARP, fragment excerpts lost",
+        ledger.excerpts_lost,
+    ));
     rows.push(row("History evicted", ledger.history_evicted));
     Table {
         title: "Ledger",

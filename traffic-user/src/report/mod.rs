@@ -11,6 +11,8 @@ pub mod json;
 mod number;
 pub mod packets;
 mod scale;
+#[cfg(test)]
+pub(crate) mod schema;
 mod series;
 pub mod text;
 mod verdict;
@@ -384,7 +386,7 @@ pub struct Ledger {
     pub frames_written: u64,
     /// Frames that should have been written.
     pub frames_lost: FramesLost,
-    /// Excerpts of DNS and ARP frames that found the ring full.
+    /// Excerpts of DNS and ARP frames and fragments that found the ring full.
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,
