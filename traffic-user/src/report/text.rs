@@ -561,7 +561,6 @@ tables are lower bounds.
 1 frames are missing from the capture file: 0 found the ring full, 1 could not
 be written.
 4 packets, 300 bytes in 2 s
-            estimate: None,
 
 Findings
 Findings were not looked for.
