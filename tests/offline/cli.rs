@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use traffic_tests::{Need, Test, program::traffic};
 
-const SUBCOMMANDS: [&str; 3] = ["capture", "read", "interfaces"];
+const SUBCOMMANDS: [&str; 4] = ["capture", "read", "print", "interfaces"];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[

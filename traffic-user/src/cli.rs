@@ -1,5 +1,6 @@
 //! The command line: clap types only. The doc comments are the help text.
 
+mod extcap;
 mod files;
 mod print;
 
@@ -7,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
 
@@ -33,7 +35,7 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Print(_) | Command::Interfaces) | None => return 0,
+            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces) | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -48,6 +50,8 @@ pub enum Command {
     Read(Box<ReadArgs>),
     /// Prints a line per packet of capture files, as tcpdump does.
     Print(PrintArgs),
+    /// Makes Wireshark list these interfaces.
+    Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
 }
