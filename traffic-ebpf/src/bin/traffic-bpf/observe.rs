@@ -217,7 +217,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     fn header(&self, kind: Kind, limit: u32) -> FrameHeader {
         FrameHeader {
             kind: kind as u32,
-            cap_len: self.summary().wire_len.min(limit),
+            cap_len: self.summary().wire_len.min(limit).min(H::REACH),
             timestamp_ns: self.summary().timestamp_ns,
             wire_len: self.summary().wire_len,
             interface: self.summary().interface,
