@@ -252,7 +252,12 @@ fn recorded_path() -> PathBuf {
 fn record(paths: &[Path]) -> Result<()> {
     let ratios: BTreeMap<&str, f64> = paths
         .iter()
-        .map(|path| (path.name.as_str(), (path.ratio.median * 10.0).round() / 10.0))
+        .map(|path| {
+            (
+                path.name.as_str(),
+                (path.ratio.median * 10.0).round() / 10.0,
+            )
+        })
         .collect();
     let path = recorded_path();
     let text = serde_json::to_string_pretty(&ratios)? + "\n";

@@ -226,9 +226,7 @@ impl<'a> Stage<'a> {
             .map(|traffic| Generator::load(&self.pair.left, &traffic, self.programs))
             .transpose()?;
         let tool = self.start(case, paths)?;
-        let start_s = tool
-            .as_ref()
-            .map_or(0.0, |tool| tool.start.as_secs_f64());
+        let start_s = tool.as_ref().map_or(0.0, |tool| tool.start.as_secs_f64());
         let before = (self.received()?, usage(tool.as_ref())?);
         let seconds = match generator {
             Some(generator) => generator.send()?.seconds,

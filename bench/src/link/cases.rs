@@ -203,7 +203,11 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
             load(false, 1, 100_000),
             &[SUMMARIES, TCPDUMP_96],
         ),
-        section("60 B at 400 a second", load(false, 1, 400), &[SUMMARIES, SCAPY]),
+        section(
+            "60 B at 400 a second",
+            load(false, 1, 400),
+            &[SUMMARIES, SCAPY],
+        ),
         section(
             "idle link",
             Load {

@@ -69,15 +69,14 @@ fn loaded(table: &Table, text: &mut String) {
             row.case.name.to_owned(),
             middle(row, 0, |run| Some(run.pps() / 1e3)),
             Estimate::of(&ratio).map_or_else(String::new, |ratio| ratio.text(2)),
-            middle(row, 0, |run| {
-                Some(run.captured? as f64 / run.seconds / 1e3)
-            }),
+            middle(row, 0, |run| Some(run.captured? as f64 / run.seconds / 1e3)),
             loss(row),
             estimate(row, 3, |run| {
                 Some(run.cpu_s * 1e6 / run.captured.filter(|&frames| frames > 0)? as f64)
             }),
             middle(row, 1, |run| {
-                run.captured.map(|_| run.peak_bytes as f64 / f64::from(1 << 20))
+                run.captured
+                    .map(|_| run.peak_bytes as f64 / f64::from(1 << 20))
             }),
             middle(row, 0, |run| run.captured.map(|_| run.start_s * 1e3)),
         ];
@@ -130,8 +129,7 @@ fn loss(row: &Row) -> String {
 }
 
 fn estimate(row: &Row, digits: usize, value: impl Fn(&Run) -> Option<f64>) -> String {
-    Estimate::of(&values(row, value))
-        .map_or_else(String::new, |estimate| estimate.text(digits))
+    Estimate::of(&values(row, value)).map_or_else(String::new, |estimate| estimate.text(digits))
 }
 
 fn middle(row: &Row, digits: usize, value: impl Fn(&Run) -> Option<f64>) -> String {

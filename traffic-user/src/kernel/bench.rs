@@ -79,6 +79,7 @@ pub enum BenchError {
 /// The programs, loaded, their gate open, and attached to nothing.
 pub struct Bench {
     ebpf: Ebpf,
+    gate: GateControl,
     batches: SharedArray<Batch>,
     ring: RingReader,
     clock: WallClock,
@@ -117,8 +118,10 @@ impl Bench {
             name: "RING",
             source,
         })?;
-        GateControl::new(share(&ebpf, "GATE", 1)?).open();
+        let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
+        gate.open();
         Ok(Self {
+            gate,
             batches: share(&ebpf, "BATCHES", loaded.cpus)?,
             ring: RingReader::new(ring),
             clock: WallClock::new(),
@@ -185,6 +188,7 @@ impl Bench {
             repeat,
             ..TestRunOptions::new()
         };
+        self.gate.take_wake();
         let (ebpf, ring, clock) = (&mut self.ebpf, &mut self.ring, &self.clock);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -252,7 +252,10 @@ fn interfaces(interfaces: &[Interface], counts: &Counts) -> Vec<InterfaceRow> {
 
 /// Link types of the run, each once.
 fn link_types(interfaces: &[Interface]) -> String {
-    let types: BTreeSet<_> = interfaces.iter().map(|row| row.link_type.as_str()).collect();
+    let types: BTreeSet<_> = interfaces
+        .iter()
+        .map(|row| row.link_type.as_str())
+        .collect();
     types.into_iter().collect::<Vec<_>>().join(", ")
 }
 

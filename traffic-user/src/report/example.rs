@@ -394,7 +394,11 @@ fn sizes(packets: u64) -> Sizes {
         (40, Some(79), packets / 2),
         (80, Some(159), packets / 4),
         (160, Some(1279), packets / 100),
-        (1280, None, packets - packets / 2 - packets / 4 - packets / 100),
+        (
+            1280,
+            None,
+            packets - packets / 2 - packets / 4 - packets / 100,
+        ),
     ];
     let range = |(from, to, packets)| SizeRange { from, to, packets };
     Sizes {

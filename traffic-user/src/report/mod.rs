@@ -4,9 +4,9 @@ pub mod assemble;
 pub mod chart;
 #[cfg(test)]
 pub(crate) mod example;
+mod hierarchy;
 pub mod html;
 pub mod json;
-mod hierarchy;
 mod number;
 mod scale;
 mod series;
