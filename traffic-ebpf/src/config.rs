@@ -25,7 +25,7 @@ pub struct Config {
     pub count_limit: u64,
     /// Nanoseconds after opening at which the gate counts as closed; 0 = no limit.
     pub planned_ns: u64,
-    /// Unread bytes in the ring from which on a batch wakes user space.
+    /// Unread bytes in the ring from which on an item wakes user space.
     pub wake_bytes: u64,
     /// Shape of the time slots.
     pub shape: Shape,
@@ -67,6 +67,8 @@ pub struct Gate {
     pub tickets: u64,
     /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
     pub closed_ns: u64,
+    /// 1 = user space was woken and has not emptied the ring since.
+    pub woken: u64,
     /// Explicit padding.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }

@@ -1,5 +1,6 @@
 //! Sets up, builds, demonstrates and tests traffic. One file per command.
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -23,6 +24,7 @@ enum Xtask {
     Run(run::Run),
     Demo(demo::Demo),
     Test(test::Test),
+    Bench(bench::Bench),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Xtask::Run(run) => run.run(),
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
+        Xtask::Bench(bench) => bench.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),

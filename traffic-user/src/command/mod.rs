@@ -7,6 +7,7 @@ mod extract;
 mod filter;
 mod interfaces;
 mod output;
+mod packet_log;
 mod print;
 mod progress;
 mod read;
