@@ -34,7 +34,7 @@ pub enum Command {
     /// Captures from live interfaces.
     Capture(Box<CaptureArgs>),
     /// Reports on capture files (pcap and pcapng).
-    Read(ReadArgs),
+    Read(Box<ReadArgs>),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
 }

@@ -66,7 +66,8 @@ fn ipv4(options: &[u8], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let header = 20 + options.len();
     let [high, low] = length(header + payload.len());
     let version = 0x40 | u8::try_from(header / 4).expect("at most 60");
-    let [id, ttl] = [payload.len() as u8, 64 - protocol % 3];
+    let [_, id] = length(payload.len());
+    let ttl = 64 - protocol % 3;
     [
         &[version, 0, high, low, 0, id, 0, 0, ttl, protocol, 0, 0][..],
         &[192, 168, 1, 1, 10, 0, 0, 1],
@@ -90,10 +91,10 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
 
 fn tcp(source: u16, destination: u16, payload: usize) -> Vec<u8> {
     // Twelve bytes of options where there is a payload.
-    let words = if payload == 0 { 5 } else { 8 };
+    let words: u8 = if payload == 0 { 5 } else { 8 };
     let mut segment = ports(source, destination);
-    segment.resize(words * 4, 1);
-    segment[12] = (words as u8) << 4;
+    segment.resize(usize::from(words) * 4, 1);
+    segment[12] = words << 4;
     segment[13] = if payload == 0 { 0x02 } else { 0x18 };
     segment.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(payload));
     segment

@@ -1,10 +1,10 @@
 //! Filtered captures of live traffic, beside an unfiltered capture of the same traffic.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ const FILTERS: [&str; 8] = [
     "tcp port 80",
     "vlan 7",
     "vlan 100 and vlan 7 and udp",
-    "not vlan and ip6",
+    "ip6 and not vlan",
     "ip[0] & 0xf > 5",
     "greater 800",
     "ether[1400:2] != 0 or arp",
@@ -250,22 +250,61 @@ pub(crate) fn super_frames_in_several_buffers_are_filtered_whole() -> Result<()>
     captures.compare(false)
 }
 
+/// A program at the other end of the interface `tun0`, which takes packets and says nothing.
+struct Tunnel(Child);
+
+impl Tunnel {
+    fn new(namespace: &Namespace) -> Result<Self> {
+        // TUNSETIFF with IFF_TUN and IFF_NO_PI of linux/if_tun.h; it ends with its stdin.
+        let script = "import fcntl, struct, sys\n\
+            tun = open('/dev/net/tun', 'r+b', buffering=0)\n\
+            fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH', b'tun0', 0x1001))\n\
+            print('ready', flush=True)\n\
+            sys.stdin.read()";
+        let mut child = namespace
+            .command("python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("run python3")?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        let tunnel = Self(child);
+        let mut ready = String::new();
+        BufReader::new(stdout).read_line(&mut ready)?;
+        ensure!(ready.trim() == "ready", "the tunnel said '{ready}'");
+        Ok(tunnel)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        let status = self.0.wait()?;
+        ensure!(status.success(), "the tunnel: {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        // It ends by itself; after `close` it has ended.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 pub(crate) fn interfaces_of_several_link_types_have_a_filter_each() -> Result<()> {
     let pair = VethPair::new(&VethOptions::default())?;
-    for (namespace, remote, address) in [
-        (&pair.left, "10.77.0.2", "10.78.0.1/24"),
-        (&pair.right, "10.77.0.1", "10.78.0.2/24"),
-    ] {
-        namespace.run(&format!("ip tunnel add tun0 mode ipip remote {remote}"))?;
-        namespace.run("ip link set tun0 up")?;
-        namespace.run(&format!("ip address add {address} dev tun0"))?;
-    }
+    let mut tunnel = Tunnel::new(&pair.left)?;
+    pair.left.run("ip link set tun0 up")?;
+    pair.left.run("ip address add 10.78.0.1/24 dev tun0")?;
     let args = ["-i", "tun0", "-i", VETH, "-Q", "out", "-d", "0", "icmp"];
     let capture = Capture::start(&pair.left, &args)?;
-    // Two in the tunnel, whose outer packets are no ICMP; three beside it.
-    pair.left.run("ping -c 2 -i 0.2 -W 5 10.78.0.2")?;
-    pair.left.run("ping -c 3 -i 0.2 -W 5 10.77.0.2")?;
+    // Nobody answers in the tunnel.
+    let unanswered = pair.left.run("ping -q -c 2 -i 0.2 -W 1 10.78.0.2");
+    ensure!(unanswered.is_err(), "somebody answers in the tunnel");
+    pair.left.run("ping -q -c 3 -i 0.2 -W 5 10.77.0.2")?;
     let captured = capture.interrupt()?;
+    tunnel.close()?;
     balanced(&captured)?;
     let matched: Vec<_> = captured.report["interfaces"]
         .as_array()

@@ -18,6 +18,7 @@ const LIVE: &[Need] = &[
     Need::Tool("ethtool"),
     Need::Tool("tcpdump"),
     Need::Tool("tcpreplay"),
+    Need::Tool("python3"),
 ];
 
 fn main() -> ExitCode {
@@ -26,11 +27,6 @@ fn main() -> ExitCode {
             "every_expression_takes_the_same_frames_as_libpcap",
             LOAD,
             verdict::every_expression_takes_the_same_frames_as_libpcap,
-        ),
-        Test::new(
-            "every_expression_takes_the_same_frames_of_the_corpus_as_libpcap",
-            &[Need::Root, Need::Object, Need::Corpus],
-            verdict::every_expression_takes_the_same_frames_of_the_corpus_as_libpcap,
         ),
         Test::new(
             "random_programs_are_accepted_and_say_the_same_in_the_kernel",

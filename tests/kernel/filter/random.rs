@@ -2,34 +2,29 @@
 
 use anyhow::{Context as _, Result, ensure};
 use traffic_tests::Need;
-use traffic_user::{
-    filter::{Program, RawInstruction},
-    kernel::PacketProgram,
-};
+use traffic_user::filter::{Program, RawInstruction};
 
-use crate::verdict::Filtered;
+use crate::verdict::{Filtered, linear, ways};
 
 /// Programs, unless time does not matter; then twenty times as many.
-const PROGRAMS: u64 = 200;
+const PROGRAMS: u64 = 100;
 const FRAMES: u64 = 20;
 
 pub(crate) fn random_programs_are_accepted_and_say_the_same_in_the_kernel() -> Result<()> {
     let programs = PROGRAMS * if Need::Long.is_there() { 20 } else { 1 };
     let mut matched = 0;
     for seed in 0..programs {
+        let number = usize::try_from(seed)?;
         let mut random = Random(seed);
         let program = Program::new(&program(&mut random))?;
         let mut filtered = Filtered::new(&program)?;
         for _ in 0..FRAMES {
             let frame = frame(&mut random);
             let expected = program.matches(&frame, u32::try_from(frame.len())?);
-            let linear = u32::try_from((14 + random.below(60) as usize).min(frame.len()))?;
-            for (way, linear) in [
-                (PacketProgram::Ingress, None),
-                (PacketProgram::XdpFrags, Some(linear)),
-            ] {
+            let edge = usize::try_from(random.below(60))?;
+            for way in ways(number) {
                 let verdict = filtered
-                    .takes(way, &frame, linear)
+                    .takes(way, &frame, linear(way, edge, &frame))
                     .with_context(|| format!("program {seed}:\n{program}"))?;
                 ensure!(
                     verdict.is_none_or(|verdict| verdict == expected),
@@ -65,13 +60,14 @@ impl Random {
     }
 
     fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.next() as usize % choices.len()]
+        let count = u32::try_from(choices.len()).expect("a few");
+        choices[usize::try_from(self.below(count)).expect("a few")]
     }
 
     /// Small numbers often, and the edges of what 32 bits hold.
     fn value(&mut self) -> u32 {
         match self.below(4) {
-            0 => self.next() as u32,
+            0 => self.below(u32::MAX),
             1 => self.of(&[0, 1, u32::MAX, 0x8000_0000, 0x7fff_ffff]),
             _ => self.below(100),
         }
@@ -81,7 +77,7 @@ impl Random {
 fn frame(random: &mut Random) -> Vec<u8> {
     let len = 34 + random.below(120);
     // Any network protocol that the kernel does not look into.
-    let mut frame: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+    let mut frame: Vec<u8> = (0..len).map(|_| random.next().to_le_bytes()[0]).collect();
     frame[12..14].copy_from_slice(&[0x88, 0xb5]);
     frame
 }
