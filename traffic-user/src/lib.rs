@@ -14,6 +14,7 @@ pub mod filter;
 pub mod history;
 pub mod kernel;
 pub mod ledger;
+pub mod print;
 pub mod record;
 pub mod report;
 pub mod snapshot;

@@ -9,9 +9,7 @@ use anyhow::Result;
 
 use super::{UsageError, output::is_stdout};
 use crate::{
-    capture_file::{
-        CaptureWriter, FileFrame, InterfaceDescription, LinkType, MAX_FRAME_BYTES, WriteError,
-    },
+    capture_file::{CaptureWriter, FileFrame, Frame, InterfaceDescription, LinkType, WriteError},
     report::assemble::Interface,
 };
 
@@ -79,23 +77,21 @@ impl Extract {
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        writer.write_frame(
-            number,
-            frame.timestamp_ns,
-            frame.wire_len,
-            frame.direction,
-            frame.data,
-        )
+        writer.write_frame(&Frame {
+            interface: number,
+            timestamp_ns: frame.timestamp_ns,
+            wire_len: frame.wire_len,
+            direction: frame.direction,
+            dropped: 0,
+            data: frame.data,
+        })
     }
 
     /// Describes an interface, and begins the file with the first.
     fn add(&mut self, interface: u16, name: &str, link_type: LinkType) -> Result<u16, WriteError> {
         let description = InterfaceDescription {
-            name: name.to_owned(),
-            link_type,
-            snaplen: MAX_FRAME_BYTES,
             filter: self.filter.clone(),
-            sample: 1,
+            ..InterfaceDescription::new(name, link_type)
         };
         let number = match &mut self.writer {
             Some(writer) => writer.add_interface(&description)?,

@@ -36,7 +36,8 @@ use crate::{
 /// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
-    let outputs = Outputs::new(&args.output, args.write.as_deref())?;
+    let writes: Vec<_> = args.write.as_deref().into_iter().collect();
+    let outputs = Outputs::new(&args.output, &writes)?;
     let mut reading = Reading::new(args)?;
     let paths: Vec<_> = paths(args).collect();
     let mut failure = None;
@@ -196,6 +197,7 @@ fn describe(path: &Path, interface: &FileInterface) -> Interface {
     Interface {
         name: interface_name(path, interface.name.as_deref()).into_owned(),
         ifindex: 0,
+        sample: interface.sample,
         link_type: interface.link_type.to_string(),
         ingress_hook: None,
         egress_hook: None,

@@ -38,6 +38,13 @@ impl Place {
         self.add(Tally::FilteredOut, 1);
     }
 
+    /// What a tally has reached.
+    #[inline(always)]
+    pub(crate) fn tally(&self, tally: Tally) -> u64 {
+        // SAFETY: as in `add`.
+        unsafe { (*self.counters).tallies[tally as usize] }
+    }
+
     /// Counts a matched frame by protocol and by parse error.
     #[inline(always)]
     pub(crate) fn frame(&self, headers: &Headers, wire_len: u32) {

@@ -24,12 +24,18 @@ use crate::{
 /// This CPU's batch.
 #[inline(always)]
 pub(crate) fn batch() -> Option<*mut Batch> {
-    // SAFETY: the helper only reads the number of the CPU.
-    let batch = BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })?;
+    let batch = BATCHES.get_ptr_mut(cpu())?;
     // SAFETY: values of an array map lie at multiples of their size behind a page boundary
     // (`array_map_alloc`); told the compiler, so that it stores words and not bytes.
     unsafe { core::hint::assert_unchecked(batch.is_aligned()) };
     Some(batch)
+}
+
+/// Number of this CPU.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper only reads the number.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 /// A place for the summary of the packet at hand, and the batch it is in.

@@ -237,7 +237,8 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             interface: self.summary().interface,
             flags: self.summary().headers.flags,
             protocol: self.summary().headers.protocol,
-            reserved: 0,
+            lost: self.place.tally(Tally::FramesLost) as u32,
+            cpu: emit::cpu(),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::take::link_type;
+use super::file::link_type;
 use crate::{
-    cli::{CaptureArgs, DEFAULT_SNAPLEN, Hook},
+    cli::{CaptureArgs, Condition, DEFAULT_SNAPLEN, Hook},
     command::{filter::LiveFilter, selection::selection},
     filter::Translated,
     kernel::{self, Interface, Settings},
@@ -17,8 +17,8 @@ use crate::{
 pub(super) fn settings(args: &CaptureArgs, selected: &[Interface]) -> Result<Settings> {
     Ok(Settings {
         selection: selection(&args.protocols),
-        count: args.count,
-        snaplen: if args.write.is_some() {
+        count: count(args),
+        snaplen: if args.files.write.is_some() || args.print {
             snaplen(args)
         } else {
             0
@@ -46,7 +46,21 @@ fn filter(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Translate
 
 /// The planned length; `None` = until stopped.
 pub(super) fn planned(args: &CaptureArgs) -> Option<Duration> {
-    (!args.duration.is_zero()).then_some(args.duration)
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Duration(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
+        _ => None,
+    });
+    let duration = Some(args.duration).filter(|duration| !duration.is_zero());
+    stops.chain(duration).min()
+}
+
+/// Frames to match; `None` = no limit.
+fn count(args: &CaptureArgs) -> Option<u64> {
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Packets(packets) => Some(*packets),
+        _ => None,
+    });
+    stops.chain(args.count).min()
 }
 
 pub(super) fn snaplen(args: &CaptureArgs) -> u32 {
