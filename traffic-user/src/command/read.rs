@@ -118,7 +118,8 @@ impl Reading {
             // A filter that does not compile is refused even where there are no frames.
             self.filter.prepare(interface.link_type)?;
             let link_type = interface.link_type;
-            self.interfaces.push((describe(path, interface), link_type));
+            self.interfaces
+                .push((describe(path, &interface), link_type));
         }
         let Some(fault) = summary.fault else {
             return Ok(());
@@ -201,7 +202,7 @@ fn interface_name<'a>(path: &'a Path, name: Option<&'a str>) -> Cow<'a, str> {
     name.map_or_else(|| file_name.to_string_lossy(), Cow::Borrowed)
 }
 
-fn describe(path: &Path, interface: FileInterface) -> Interface {
+fn describe(path: &Path, interface: &FileInterface) -> Interface {
     Interface {
         name: interface_name(path, interface.name.as_deref()).into_owned(),
         ifindex: 0,
