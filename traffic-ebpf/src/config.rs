@@ -37,9 +37,12 @@ pub struct Config {
     pub single_interface: u32,
     /// `LINK_…` of that interface.
     pub link: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// 1 = one frame in [`TIMED_RUNS`] is timed, if it matches.
+    pub timing: u32,
 }
+
+/// Of how many frames on a CPU one is timed.
+pub const TIMED_RUNS: u32 = 1024;
 
 /// An entry of the map from ifindex to interface.
 #[repr(C)]

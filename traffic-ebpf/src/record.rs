@@ -247,8 +247,8 @@ pub struct Batch {
     pub sample_countdown: u32,
     /// Index of the time slot that covers `slot_start_ns..slot_end_ns`.
     pub slot: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Frames to leave untimed until the next timed one.
+    pub timing_countdown: u32,
     /// Nanoseconds since the gate opened.
     pub slot_start_ns: u64,
     /// Nanoseconds since the gate opened.

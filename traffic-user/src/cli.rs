@@ -76,6 +76,9 @@ pub struct CaptureArgs {
     /// pcapng on stdout.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Show the capture in the terminal while it runs; `?` there lists the keys.
+    #[arg(long)]
+    pub live: bool,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,

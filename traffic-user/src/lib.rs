@@ -13,6 +13,7 @@ pub mod dns;
 pub mod history;
 pub mod kernel;
 pub mod ledger;
+pub mod live;
 pub mod record;
 pub mod report;
 pub mod snapshot;

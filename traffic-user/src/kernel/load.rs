@@ -40,6 +40,8 @@ pub struct Settings {
     pub planned: Option<Duration>,
     /// Bars that the histogram will have.
     pub bins: u32,
+    /// Whether one matched frame in [`TIMED_RUNS`](traffic_ebpf::config::TIMED_RUNS) is timed.
+    pub timing: bool,
     /// Whether programs say why packets could not be parsed.
     pub diagnostics: bool,
 }
@@ -180,7 +182,7 @@ pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Load
         xdp_load_bytes: u32::from(has_xdp_load_bytes()),
         single_interface: u32::from(single),
         link: interfaces.first().map_or(LINK_ETHERNET, link),
-        reserved: 0,
+        timing: u32::from(settings.timing),
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
     let interface_room = u32::try_from(room).unwrap_or(u32::MAX);

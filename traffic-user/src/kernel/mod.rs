@@ -6,6 +6,7 @@
 
 mod attach;
 mod clock;
+mod fill;
 mod gate;
 mod host;
 mod interfaces;

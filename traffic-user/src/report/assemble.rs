@@ -81,6 +81,8 @@ pub struct Live {
     pub summaries: bool,
     /// What the writer of the capture file counted, if there is one.
     pub written: Option<Written>,
+    /// Whether the run goes on.
+    pub is_running: bool,
 }
 
 /// What the writer of a capture file counted.
@@ -94,19 +96,27 @@ pub struct Written {
 
 /// Makes the report of a run that has ended.
 #[must_use]
-pub fn report(stages: Stages, run: Run) -> Report {
+pub fn report(mut stages: Stages, run: Run) -> Report {
+    let mut report = so_far(&mut stages, run);
+    report.history = stages.history.into_sorted();
+    report
+}
+
+/// Makes a report of what `stages` have taken so far, without the packets of the history.
+#[must_use]
+pub fn so_far(stages: &mut Stages, run: Run) -> Report {
     let Stages {
         history,
         analysis,
         dns,
         totals,
     } = stages;
-    let tables = analysis.finish(run.top);
+    let tables = analysis.tables(run.top);
     let evicted = history.evicted();
-    let totals = totals.unwrap_or_default();
     let (measured, account) = match &run.totals {
         RunTotals::Kernel(live) => measure(live, run.bins, tables.records, evicted),
         RunTotals::Files { seen, filtered_out } => {
+            let totals = totals.clone().unwrap_or_default();
             let measured = Measured {
                 started_ns: tables.times_ns.map(|(first, _)| first),
                 duration_ns: tables.times_ns.map_or(0, |(first, last)| last - first),
@@ -145,11 +155,11 @@ pub fn report(stages: Stages, run: Run) -> Report {
         }),
         rates: rates(&measured),
         timeline: Timeline::default(),
-        history: history.into_sorted(),
+        history: Vec::new(),
         ledger,
         notes: run.notes,
     };
-    let found = notes(&report, &measured.bars, &dns);
+    let found = notes(&report, &measured.bars, dns);
     report.notes.extend(found);
     report.timeline = timeline(measured.bars, report.started.clone());
     report
@@ -192,6 +202,7 @@ fn measure(live: &Live, bins: u32, delivered: u64, evicted: u64) -> (Measured, A
         }),
         excerpts_lost: tally(Tally::ExcerptsLost),
         history_evicted: evicted,
+        is_running: live.is_running,
     };
     let measured = Measured {
         started_ns: Some(live.started_ns),
@@ -642,6 +653,7 @@ pub(super) mod tests {
             snapshot,
             wire: Some(count(5, 360)),
             summaries: true,
+            is_running: false,
             written: Some(Written {
                 frames: 3,
                 failed: 1,

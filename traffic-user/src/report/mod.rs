@@ -6,11 +6,11 @@ pub mod chart;
 pub(crate) mod example;
 pub mod html;
 pub mod json;
-mod number;
+pub(crate) mod number;
 mod scale;
-mod series;
+pub(crate) mod series;
 pub mod text;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -236,7 +236,9 @@ pub struct Ledger {
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,
-    /// Whether every identity holds.
+    /// Counted packets whose summaries have not been read yet; `None` when the run has ended.
+    pub in_flight: Option<u64>,
+    /// Whether every identity holds. They are judged when the run has ended; until then `true`.
     pub balanced: bool,
 }
 

@@ -1,27 +1,33 @@
 //! `traffic capture`: from live interfaces to every output.
 
 mod describe;
+mod live;
 mod settings;
 mod stop;
 mod take;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant as Clock},
+};
 
 use anyhow::Result;
 use tokio::time::Instant;
 
 use self::{
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    live::Views,
     settings::{planned, settings, snaplen},
     stop::{Signals, Ticks, at},
-    take::{Take, open_file},
+    take::{CaptureFile, Take, open_file},
     watch::InterfaceWatch,
 };
 use super::{interfaces, output::Outputs, progress::Progress};
 use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    live::view::Moment,
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals},
@@ -36,9 +42,13 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     let signals = Signals::new()?;
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
+    let mut views = Views::new(&args);
     let mut capture = Capture::start(&args, &selected)?;
     capture.announce(&args);
-    let end = capture.until_stopped(&args, signals).await?;
+    views.show(&args)?;
+    let end = capture.until_stopped(&args, signals, &mut views).await;
+    views.leave_terminal();
+    let end = end?;
     let (report, failure) = capture.finish(&args, end).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
@@ -49,6 +59,9 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
         Some(failure) => Err(failure),
     }
 }
+
+/// Rows that tables of live views have at least, to sort and to search.
+const LIVE_ROWS: usize = 50;
 
 /// Why a capture ended.
 enum End {
@@ -116,19 +129,25 @@ impl Capture {
     }
 
     /// Moves packets until something ends the capture.
-    async fn until_stopped(&mut self, args: &CaptureArgs, mut signals: Signals) -> Result<End> {
+    async fn until_stopped(
+        &mut self,
+        args: &CaptureArgs,
+        mut signals: Signals,
+        views: &mut Views,
+    ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
         let mut events = LinkEvents::subscribe()?;
         let mut watch = InterfaceWatch::new(self.session.attached());
-        let mut progress = Progress::new(planned, args.output.quiet > 0);
+        let mut progress = Progress::new(planned, args.output.quiet > 0 || args.live);
         let mut more = false;
         let end = loop {
             tokio::select! {
                 biased;
                 () = signals.stop() => break End::Done,
                 () = at(deadline) => break End::Done,
+                () = views.stopped() => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
                         progress.say(&message);
@@ -140,6 +159,9 @@ impl Capture {
                 () = ticks.next() => {
                     if let Some(end) = self.tick(&ticks, &mut progress)? {
                         break end;
+                    }
+                    if views.is_due() {
+                        self.publish(args, views)?;
                     }
                     more = self.session.drain(&mut self.take);
                 }
@@ -182,6 +204,37 @@ impl Capture {
         Ok((!self.session.is_open()).then_some(End::Done))
     }
 
+    /// Gives a report of what there is so far to the live views.
+    fn publish(&mut self, args: &CaptureArgs, views: &mut Views) -> Result<()> {
+        let begun = Clock::now();
+        let written = self.take.file.as_mut().map(CaptureFile::so_far);
+        let elapsed_ns = self.session.elapsed_ns();
+        let snapshot = self.session.running()?;
+        let attached = self.session.attached();
+        let live = Live {
+            started_ns: self.session.started_ns(),
+            duration_ns: elapsed_ns,
+            wire: on_wire(&snapshot, attached),
+            snapshot: snapshot.clone(),
+            summaries: !args.counters_only,
+            written,
+            is_running: true,
+        };
+        let run = Run {
+            top: args.output.top.max(LIVE_ROWS),
+            ..run_of(args, attached, live, self.notes.clone())
+        };
+        let moment = Moment {
+            report: assemble::so_far(&mut self.take.stages, run),
+            elapsed_ns,
+            snapshot,
+            ring_unread_bytes: self.session.take_most_unread(),
+            file: None,
+        };
+        views.publish(moment, begun);
+        Ok(())
+    }
+
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
     /// that the run is to end with, if any.
     async fn finish(
@@ -212,16 +265,21 @@ impl Capture {
             snapshot,
             summaries: !args.counters_only,
             written,
+            is_running: false,
         };
-        let run = Run {
-            source: source(args),
-            interfaces: attached.iter().map(interface_row).collect(),
-            totals: RunTotals::Kernel(Box::new(live)),
-            bins: args.output.bins,
-            top: args.output.top,
-            notes: self.notes,
-        };
+        let run = run_of(args, &attached, live, self.notes);
         Ok((assemble::report(self.take.stages, run), failure))
+    }
+}
+
+fn run_of(args: &CaptureArgs, attached: &[Attached], live: Live, notes: Vec<String>) -> Run {
+    Run {
+        source: source(args),
+        interfaces: attached.iter().map(interface_row).collect(),
+        totals: RunTotals::Kernel(Box::new(live)),
+        bins: args.output.bins,
+        top: args.output.top,
+        notes,
     }
 }
 

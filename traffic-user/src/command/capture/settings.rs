@@ -22,6 +22,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Settings {
         ring_bytes: args.buffer_size,
         planned: planned(args),
         bins: args.output.bins,
+        timing: args.live,
         diagnostics: args.output.verbose > 1,
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     cli::{CaptureArgs, Hook},
     command::UsageError,
+    diagnostics,
     kernel::{self, Interface, Sink},
     record::{Direction, PacketRecord},
     report::assemble::Written,
@@ -96,13 +97,27 @@ impl CaptureFile {
         }
     }
 
+    /// What was written so far; flushes.
+    pub(super) fn so_far(&mut self) -> Written {
+        self.flush();
+        self.written()
+    }
+
+    fn written(&self) -> Written {
+        let frames = self.writer.frames_written();
+        Written {
+            frames,
+            failed: self.offered - frames,
+        }
+    }
+
     fn note(&mut self, result: Result<(), WriteError>) {
         let Err(error) = result else { return };
         if !is_broken_pipe(&error) {
-            eprintln!(
+            diagnostics::say(&format!(
                 "error: write {}: {error} (counting goes on, no more frames are written)",
                 self.path
-            );
+            ));
         }
         self.failure = Some(error);
     }
@@ -119,11 +134,8 @@ impl CaptureFile {
             let result = self.writer.finish(statistics);
             self.note(result);
         }
-        let frames = self.writer.frames_written();
-        let written = Written {
-            frames,
-            failed: self.offered - frames,
-        };
+        let written = self.written();
+        let frames = written.frames;
         let failure = self.failure.filter(|error| !is_broken_pipe(error));
         let failure = failure.map(|error| {
             anyhow::Error::new(error).context(format!(
