@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use traffic_ebpf::record::{FLAG_FRAGMENT, FLAG_IPV4, FLAG_IPV6, Headers};
+use traffic_ebpf::{
+    protocol::Protocol,
+    record::{FLAG_FRAGMENT, FLAG_IPV4, FLAG_IPV6, Headers},
+};
 use traffic_user::capture_file::LinkType;
 
 /// A packet of a capture file, as the file reader delivered it.
@@ -18,6 +21,17 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// The outermost IPv6 header and what follows it, found by the addresses that `answer` names.
+    pub(crate) fn ipv6_packet(&self, answer: &Answer) -> Option<&[u8]> {
+        let (Some(IpAddr::V6(src)), Some(IpAddr::V6(dst))) = (answer.src, answer.dst) else {
+            return None;
+        };
+        let addresses = [src.octets(), dst.octets()];
+        let addresses = addresses.as_flattened();
+        let at = self.data.windows(32).position(|bytes| bytes == addresses)?;
+        self.data.get(at.checked_sub(8)?..)
+    }
+
     /// What the file reader says about the frame.
     pub(crate) fn answer(&self) -> Answer {
         Answer::from_headers(&self.headers, self.wire_len, self.timestamp_ns)
@@ -37,6 +51,8 @@ pub(crate) struct Answer {
     pub(crate) fragment: bool,
     pub(crate) ports: Option<(u16, u16)>,
     pub(crate) tcp_flags: u8,
+    /// The protocol in which tshark gave up. Not compared.
+    pub(crate) malformed: Option<String>,
     pub(crate) wire_len: u32,
     /// Nanoseconds since the Unix epoch.
     pub(crate) timestamp_ns: Option<u64>,
@@ -63,9 +79,10 @@ pub(crate) enum Field {
 impl Answer {
     pub(crate) fn from_headers(headers: &Headers, wire_len: u32, timestamp_ns: u64) -> Self {
         let ip_version = headers.ip_version();
+        let no_type = headers.ether_type == 0 && headers.protocol == Protocol::Unparsed as u8;
         Self {
             class: headers.class().to_string(),
-            ether_type: (headers.ether_type != 0).then_some(headers.ether_type),
+            ether_type: (!no_type).then_some(headers.ether_type),
             vlan_ids: headers.vlan_ids().collect(),
             ip_version: (ip_version != 0).then_some(ip_version),
             ip_proto: (ip_version != 0).then_some(headers.ip_proto),
@@ -74,6 +91,7 @@ impl Answer {
             fragment: headers.has(FLAG_FRAGMENT),
             ports: headers.ports(),
             tcp_flags: headers.tcp_flags,
+            malformed: None,
             wire_len,
             timestamp_ns: Some(timestamp_ns),
         }
@@ -123,11 +141,10 @@ fn ip_address(headers: &Headers, bytes: [u8; 16]) -> Option<IpAddr> {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { class, ports, .. } = self;
-        let ether_type = self.ether_type.unwrap_or(0);
         write!(
             f,
-            "{class} ethertype {ether_type:#06x} vlan {:?}",
-            self.vlan_ids
+            "{class} ethertype {:04x?} vlan {:?}",
+            self.ether_type, self.vlan_ids
         )?;
         write!(f, " ip {:?} proto {:?}", self.ip_version, self.ip_proto)?;
         if let (Some(src), Some(dst)) = (self.src, self.dst) {

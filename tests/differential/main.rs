@@ -1,11 +1,13 @@
 //! Compares what the file reader says about every packet with what tshark says.
 
 mod answer;
+mod formats;
+mod generated;
 mod tshark;
 mod tshark_rules;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -24,27 +26,76 @@ use traffic_user::capture_file::{self, ReadError};
 use crate::{
     answer::{Answer, Frame},
     tshark::Tshark,
-    tshark_rules::RULES,
+    tshark_rules::{Example, RULES},
 };
 
 fn main() -> ExitCode {
-    traffic_tests::main(&[Test::new(
-        "every_packet_of_the_corpus_agrees_with_tshark",
-        &[Need::Corpus, Need::Tool("tshark")],
-        corpus_agrees_with_tshark,
-    )])
+    traffic_tests::main(&[
+        Test::new(
+            "generated_packets_agree_with_tshark",
+            &[Need::Tool("tshark")],
+            generated_packets_agree_with_tshark,
+        ),
+        Test::new(
+            "every_form_of_capture_file_agrees_with_tshark",
+            &[Need::Tool("tshark")],
+            every_form_of_capture_file_agrees_with_tshark,
+        ),
+        Test::new(
+            "every_packet_of_the_corpus_agrees_with_tshark",
+            &[Need::Corpus, Need::Tool("tshark")],
+            every_packet_of_the_corpus_agrees_with_tshark,
+        ),
+    ])
 }
 
-fn corpus_agrees_with_tshark() -> Result<()> {
+fn generated_packets_agree_with_tshark() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = |name| directory.path().join(name);
+    let (whole, damaged, examples) = (file("whole"), file("damaged"), file("examples"));
+    generated::write_whole(&whole)?;
+    generated::write_damaged(&damaged, 20_000)?;
+    generated::write_examples(&examples)?;
+    let report = agree(&[whole, damaged, examples.clone()])?;
+    for (number, (rule, _)) in (1..).zip(generated::examples()) {
+        report.needs(rule, &examples, number)?;
+    }
+    Ok(())
+}
+
+fn every_form_of_capture_file_agrees_with_tshark() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let files = formats::write(directory.path())?;
+    let report = agree(&files)?;
+    ensure!(report.files == files.len(), "a file was left out");
+    Ok(())
+}
+
+fn every_packet_of_the_corpus_agrees_with_tshark() -> Result<()> {
     let mut files = Vec::new();
     collect_files(&corpus(), &mut files)?;
     files.sort();
-    let report = compare(&files)?;
+    let report = agree(&files)?;
+    for rule in RULES {
+        if let Example::Corpus(name, number) = rule.example {
+            let path = corpus().join(name);
+            // Another corpus has other files.
+            if path.exists() {
+                report.needs(rule.name, &path, number)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares all packets of `files`, and prints what was compared.
+fn agree(files: &[PathBuf]) -> Result<Report> {
+    let report = compare(files)?;
     report.print();
     ensure!(report.packets > 0, "no packet was compared");
     let differ = report.disagreements.len();
     ensure!(differ == 0, "{differ} packets differ");
-    Ok(())
+    Ok(report)
 }
 
 fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -67,8 +118,8 @@ struct Report {
     /// Files that were not compared, with the reason.
     left_out: Vec<String>,
     disagreements: Vec<String>,
-    /// Packets that each rule excused.
-    excused: BTreeMap<&'static str, usize>,
+    /// Packets that each rule excused: file and number of the frame.
+    excused: BTreeMap<&'static str, BTreeSet<(PathBuf, usize)>>,
 }
 
 impl Report {
@@ -78,17 +129,34 @@ impl Report {
         self.left_out.extend(other.left_out);
         self.disagreements.extend(other.disagreements);
         for (rule, packets) in other.excused {
-            *self.excused.entry(rule).or_default() += packets;
+            self.excused.entry(rule).or_default().extend(packets);
         }
     }
 
+    /// Fails unless `rule` excused frame `number` of `path`: a rule without need is a hole.
+    fn needs(&self, rule: &str, path: &Path, number: usize) -> Result<()> {
+        let packets = self.excused.get(rule);
+        let is_needed = packets.is_some_and(|packets| packets.contains(&(path.to_owned(), number)));
+        ensure!(is_needed, "rule \"{rule}\" is not needed by its example");
+        Ok(())
+    }
+
     fn print(&self) {
-        println!("compared {} packets of {} files", self.packets, self.files);
+        println!(
+            "\ncompared {} packets of {} files",
+            self.packets, self.files
+        );
         for file in &self.left_out {
             println!("left out: {file}");
         }
-        for (rule, packets) in &self.excused {
-            println!("rule {rule}: {packets} packets");
+        for rule in RULES {
+            if let Some(packets) = self.excused.get(rule.name) {
+                let packets = packets.len();
+                println!(
+                    "{packets} packets by rule \"{}\": {}",
+                    rule.name, rule.reason
+                );
+            }
         }
         for line in &self.disagreements {
             println!("{line}");
@@ -180,14 +248,17 @@ fn compare_packet(report: &mut Report, path: &Path, number: usize, frame: &Frame
             differences.retain(|field| !rule.fields.contains(field));
         }
         if differences.len() < before {
-            *report.excused.entry(rule.name).or_default() += 1;
+            let packets = report.excused.entry(rule.name).or_default();
+            packets.insert((path.to_owned(), number));
         }
     }
     if !differences.is_empty() {
         report.disagreements.push(format!(
-            "{} frame {number} differs in {differences:?} (status {:?})\n  ours   {ours}\n  tshark {theirs}",
+            "{} frame {number} differs in {differences:?} (status {:?})\n  ours   {ours}\n  tshark {theirs}\n  link type {} bytes {:02x?}",
             path.display(),
             frame.headers.error(),
+            frame.link_type,
+            &frame.data[..frame.data.len().min(128)],
         ));
     }
 }

@@ -97,7 +97,7 @@ impl Tshark {
 }
 
 /// Fields that are asked for, in the order of the columns.
-const FIELDS: [&str; 41] = [
+const FIELDS: [&str; 43] = [
     "frame.time_epoch",
     "frame.len",
     "frame.protocols",
@@ -113,6 +113,7 @@ const FIELDS: [&str; 41] = [
     "ieee8021ah.etype",
     "sll.etype",
     "sll.ltype",
+    "sll.gretype",
     "null.type",
     "null.family",
     "chdlc.protocol",
@@ -139,6 +140,7 @@ const FIELDS: [&str; 41] = [
     "sctp.srcport",
     "sctp.dstport",
     "frame.number",
+    "_ws.malformed",
 ];
 
 /// One line of output: for each field its values, outermost header first.
@@ -197,12 +199,16 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
     let ether_type = link.ether_type.or(network.ether_type);
     let is_port_53 = |ports: (u16, u16)| ports.0 == 53 || ports.1 == 53;
     let class = match (ether_type, network.ip_proto) {
-        // The chain of IPv6 headers ended before it named a protocol.
-        (Some(0x86dd), Some(0 | 43 | 44 | 60)) => "unparsed".to_owned(),
+        // The chain of IPv6 headers ended before it named a protocol. In a later fragment it
+        // cannot be followed, and its first number counts.
+        (Some(0x86dd), Some(0 | 43 | 44 | 60)) if !network.is_later_fragment => {
+            "unparsed".to_owned()
+        }
         (_, Some(6 | 17)) if network.ports.is_some_and(is_port_53) => "dns".to_owned(),
         (_, Some(proto)) => ip_class(proto),
         (Some(0x0806), None) => "arp".to_owned(),
-        (None | Some(0x0800 | 0x86dd), None) => "unparsed".to_owned(),
+        // A VLAN tag or an IP header was announced and is not there.
+        (None | Some(0x0800 | 0x86dd | 0x8100 | 0x88a8 | 0x9100), None) => "unparsed".to_owned(),
         (Some(other), None) => format!("ethertype-{other:#06x}"),
     };
     Ok(Answer {
@@ -216,6 +222,10 @@ fn answer(row: &Row<'_>) -> Result<Answer> {
         fragment: network.fragment,
         ports: network.ports,
         tcp_flags: network.tcp_flags,
+        malformed: row
+            .text("_ws.malformed")
+            .and(stack(row).last())
+            .map(str::to_owned),
         wire_len: row.number("frame.len").context("no frame.len")?,
         timestamp_ns: row.text("frame.time_epoch").and_then(nanoseconds),
     })
@@ -270,13 +280,17 @@ fn link(row: &Row<'_>) -> Link {
                 let len = row.number("eth.len").or(row.number("eth.invalid_lentype"));
                 ether_type = row.number("eth.type").or(len.map(|_| LLC));
             }
-            "sll" => ether_type = row.number("sll.etype").or(row.number("sll.ltype")),
+            "sll" => {
+                let fields = ["sll.etype", "sll.gretype", "sll.ltype"];
+                ether_type = fields.into_iter().find_map(|field| row.number(field));
+            }
             "null" => ether_type = null_type(row),
             "chdlc" => ether_type = row.number("chdlc.protocol"),
             "ppp" => ether_type = row.number("ppp.protocol").map(ppp_type),
             "vlan" => {
                 vlan_ids.extend(ids.next());
-                ether_type = types.next().or(lens.next().map(|_| LLC)).or(ether_type);
+                let field = types.next().or_else(|| lens.next().map(|_| LLC));
+                ether_type = field.or(ether_type);
             }
             "ieee8021ad" => {
                 // Two S-tags that follow one another are one layer.
@@ -304,10 +318,12 @@ fn stack<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
 
 /// `EtherType` of a BSD address family.
 fn null_type(row: &Row<'_>) -> Option<u32> {
-    let by_family = row.number("null.family").and_then(|family| match family {
-        2 => Some(0x0800),
-        10 | 24 | 28 | 30 => Some(0x86dd),
-        _ => None,
+    let by_family = row.number("null.family").map(|family| match family {
+        2 => 0x0800,
+        24 | 28 | 30 => 0x86dd,
+        16 => 0x809b,
+        23 => 0x8137,
+        _ => 0,
     });
     row.number("null.type").or(by_family)
 }
@@ -339,6 +355,7 @@ struct Network {
     src: Option<IpAddr>,
     dst: Option<IpAddr>,
     fragment: bool,
+    is_later_fragment: bool,
     ports: Option<(u16, u16)>,
     tcp_flags: u8,
 }
@@ -351,14 +368,28 @@ fn network(row: &Row<'_>) -> Network {
         _ => return Network::default(),
     };
     let mut transport = layers.next();
+    if network.ether_type == Some(0x0800) {
+        // Only after IPv6 are these extension headers.
+        return with_transport(row, network, transport);
+    }
+    let mut offsets = row.numbers("ipv6.fraghdr.offset");
+    let mut mores = row.numbers("ipv6.fraghdr.more");
     let mut chains = EXTENSIONS.map(|(layer, field)| (layer, row.numbers(field)));
     while let Some(layer) = transport.filter(|layer| layer.starts_with(EXTENSION_PREFIX)) {
         let chain = chains.iter_mut().find(|(known, _)| *known == layer);
         if let Some(next) = chain.and_then(|(_, numbers)| numbers.next()) {
             network.ip_proto = u8::try_from(next).ok();
         }
+        if layer == "ipv6.fraghdr" {
+            network.is_later_fragment |= offsets.next().is_some_and(|offset| offset != 0);
+            network.fragment |= network.is_later_fragment || mores.next() == Some(1);
+        }
         transport = layers.next();
     }
+    with_transport(row, network, transport)
+}
+
+fn with_transport(row: &Row<'_>, mut network: Network, transport: Option<&str>) -> Network {
     if let Some(name @ ("tcp" | "udp" | "sctp")) = transport {
         network.ports = row.ports(name);
         if name == "tcp" {
@@ -390,7 +421,6 @@ fn ipv6(row: &Row<'_>) -> Network {
             .and_then(|proto| u8::try_from(proto).ok()),
         src: row.address("ipv6.src"),
         dst: row.address("ipv6.dst"),
-        fragment: row.is_set("ipv6.fraghdr.offset") || row.is_set("ipv6.fraghdr.more"),
         ..Network::default()
     }
 }

@@ -37,7 +37,7 @@ pub struct Config {
     pub single_interface: u32,
     /// `LINK_…` of that interface.
     pub link: u32,
-    /// 1 = one frame in [`TIMED_RUNS`] is timed, if it matches.
+    /// 1 = one frame in [`TIMED_RUNS`] is timed.
     pub timing: u32,
 }
 

@@ -25,7 +25,7 @@ pub enum Tally {
     WirePackets,
     /// Bytes on the wire: each segment with its own headers. Only TC knows.
     WireBytes,
-    /// Matched frames whose run through the program was timed.
+    /// Frames whose run through the program was timed.
     TimedRuns,
     /// Nanoseconds that those runs took, each with one reading of the clock in it.
     TimedNs,

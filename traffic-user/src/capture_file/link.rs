@@ -26,9 +26,8 @@ pub(super) enum Layout {
     Null,
     /// Address family in network byte order.
     Loop,
-    Ppp,
     /// PPP or Cisco HDLC; the first byte tells.
-    PppSerial,
+    Ppp,
     CiscoHdlc,
     LinuxCooked,
     LinuxCooked2,
@@ -42,7 +41,7 @@ const TABLE: [(u32, &str, Layout); 13] = [
     // DLT_RAW of OpenBSD and of everybody else, which older programs wrote unmapped.
     (12, "RAW", Layout::Ip),
     (14, "RAW", Layout::Ip),
-    (50, "PPP_SERIAL", Layout::PppSerial),
+    (50, "PPP_SERIAL", Layout::Ppp),
     (101, "RAW", Layout::Ip),
     (104, "C_HDLC", Layout::CiscoHdlc),
     (108, "LOOP", Layout::Loop),
@@ -133,14 +132,18 @@ fn locate(layout: Layout, data: &[u8]) -> Option<Located> {
             // Families are small numbers, so the wrong byte order shows.
             let swapped = family > 0xffff;
             let family = if swapped { family.swap_bytes() } else { family };
-            network(family_ether_type(family), 4)
+            let ether_type = match family {
+                // Some write an `EtherType` here.
+                0x0600..=0xffff => family as u16,
+                _ => family_ether_type(family),
+            };
+            network(ether_type, 4)
         }
         Layout::Loop => network(
             family_ether_type(u32::from_be_bytes(*data.first_chunk()?)),
             4,
         ),
-        Layout::Ppp => ppp(data)?,
-        Layout::PppSerial => match data.first()? {
+        Layout::Ppp => match data.first()? {
             0x0f | 0x8f => network(be16(data, 2)?, 4),
             _ => ppp(data)?,
         },
@@ -168,8 +171,8 @@ fn be16(data: &[u8], offset: usize) -> Option<u16> {
 fn family_ether_type(family: u32) -> u16 {
     match family {
         2 => ETHER_TYPE_IPV4,
-        // Linux, NetBSD and OpenBSD, FreeBSD, macOS.
-        10 | 24 | 28 | 30 => ETHER_TYPE_IPV6,
+        // NetBSD and OpenBSD, FreeBSD, macOS.
+        24 | 28 | 30 => ETHER_TYPE_IPV6,
         16 => 0x809b, // AppleTalk
         23 => 0x8137, // IPX
         _ => 0,
@@ -180,11 +183,8 @@ fn family_ether_type(family: u32) -> u16 {
 /// protocol field in one byte or two. What has no `EtherType` of its own is filed under PPP's.
 fn ppp(data: &[u8]) -> Option<Link> {
     const ETHER_TYPE_PPP: u16 = 0x880b;
-    let start = if data.starts_with(&[0xff, 0x03]) {
-        2
-    } else {
-        0
-    };
+    // No protocol begins with 0xff.
+    let start = if data.starts_with(&[0xff]) { 2 } else { 0 };
     let first = *data.get(start)?;
     let (protocol, offset) = if first & 1 == 1 {
         (u16::from(first), start + 1)
@@ -236,10 +236,11 @@ fn linux_cooked_2(data: &[u8]) -> Option<Located> {
 /// `PACKET_OUTGOING` of packet(7).
 const PACKET_OUTGOING: u8 = 4;
 
-/// The protocol field is no `EtherType` for some device types: `ARPHRD_FRAD`, 802.11 with
-/// radiotap, netlink.
+/// The protocol field holds a netlink family for netlink's device type, and else an `EtherType`
+/// or one of Linux's own numbers below 0x0600 (`ETH_P_…`).
 fn cooked_ether_type(device_type: u16, protocol: u16) -> u16 {
-    if matches!(device_type, 770 | 803 | 824) {
+    const ARPHRD_NETLINK: u16 = 824;
+    if device_type == ARPHRD_NETLINK {
         0
     } else {
         protocol

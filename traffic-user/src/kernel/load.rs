@@ -40,7 +40,7 @@ pub struct Settings {
     pub planned: Option<Duration>,
     /// Bars that the histogram will have.
     pub bins: u32,
-    /// Whether one matched frame in [`TIMED_RUNS`](traffic_ebpf::config::TIMED_RUNS) is timed.
+    /// Whether one frame in [`TIMED_RUNS`](traffic_ebpf::config::TIMED_RUNS) is timed.
     pub timing: bool,
     /// Whether programs say why packets could not be parsed.
     pub diagnostics: bool,

@@ -6,6 +6,7 @@
 
 mod attach;
 mod clock;
+mod explain;
 mod fill;
 mod gate;
 mod host;

@@ -20,6 +20,7 @@ use traffic_ebpf::{
 use super::{
     attach::{self, AttachError, HookKind},
     clock::{self, WallClock},
+    explain::Explain,
     fill::RingFill,
     gate::GateControl,
     interfaces::Interface,
@@ -78,7 +79,7 @@ pub struct Session {
     most_unread: u64,
     running_slots: RunningSlots,
     clock: WallClock,
-    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    logger: Option<EbpfLogger<Explain>>,
     attached: Vec<Attached>,
     added_clsact: Vec<u32>,
     planned_ns: u64,
@@ -101,7 +102,7 @@ impl Session {
         let mut ebpf = loaded.ebpf;
         let logger = settings
             .diagnostics
-            .then(|| EbpfLogger::init(&mut ebpf))
+            .then(|| EbpfLogger::init_with_logger(&mut ebpf, Explain))
             .transpose();
         let logger = logger.unwrap_or_else(|error| {
             log::warn!("diagnostics of the programs: {error}");
