@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use traffic_ebpf::{
     tally::{Counters, NumberedKey, Tally, version_index},
 };
 
-use crate::{report::Report, snapshot::Snapshot};
+use crate::{capture_file::Format, report::Report, snapshot::Snapshot};
 
 /// At least this long from one report to the next.
 pub const PERIOD: Duration = Duration::from_millis(250);
@@ -83,6 +84,20 @@ pub struct FileSoFar {
     pub path: PathBuf,
     /// Bytes of whole blocks in it.
     pub bytes: u64,
+}
+
+impl FileSoFar {
+    /// The file at `path`, if it is a pcapng file that others can read; what is written to it
+    /// must have been flushed.
+    #[must_use]
+    pub fn of(path: PathBuf) -> Option<Self> {
+        let metadata = fs::metadata(&path).ok()?;
+        let is_readable = metadata.is_file() && Format::of(&path) == Format::Pcapng;
+        is_readable.then(|| Self {
+            bytes: metadata.len(),
+            path,
+        })
+    }
 }
 
 impl LiveReport {
@@ -228,10 +243,16 @@ impl Publisher {
         self.sender.clone()
     }
 
+    /// Whether somebody looks.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     /// Whether somebody waits for a report, and it is time for one.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.sender.receiver_count() > 0 && Instant::now() >= self.due
+        self.is_watched() && Instant::now() >= self.due
     }
 
     /// Gives the report of `moment`, whose making began at `begun`, to the views.

@@ -27,7 +27,7 @@ use super::{interfaces, output::Outputs, progress::Progress};
 use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
-    live::view::Moment,
+    live::view::{FileSoFar, Moment},
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals},
@@ -42,14 +42,14 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     let signals = Signals::new()?;
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
-    let mut views = Views::new(&args);
+    let mut views = Views::new(&args)?;
     let mut capture = Capture::start(&args, &selected)?;
     capture.announce(&args);
     views.show(&args)?;
     let end = capture.until_stopped(&args, signals, &mut views).await;
     views.leave_terminal();
     let end = end?;
-    let (report, failure) = capture.finish(&args, end).await?;
+    let (report, failure) = capture.finish(&args, end, &mut views).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
     }
@@ -229,7 +229,12 @@ impl Capture {
             elapsed_ns,
             snapshot,
             ring_unread_bytes: self.session.take_most_unread(),
-            file: None,
+            file: self
+                .take
+                .file
+                .as_ref()
+                .map(CaptureFile::target)
+                .and_then(FileSoFar::of),
         };
         views.publish(moment, begun);
         Ok(())
@@ -241,12 +246,15 @@ impl Capture {
         mut self,
         args: &CaptureArgs,
         end: End,
+        views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
         self.session.detach().await;
+        let last = views.is_watched().then(|| snapshot.clone());
+        let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, attached.len(), started_ns, duration_ns);
         let (written, mut failure) = match self.take.file {
             None => (None, None),
@@ -268,7 +276,18 @@ impl Capture {
             is_running: false,
         };
         let run = run_of(args, &attached, live, self.notes);
-        Ok((assemble::report(self.take.stages, run), failure))
+        let report = assemble::report(self.take.stages, run);
+        if let Some(snapshot) = last {
+            let moment = Moment {
+                report: report.clone(),
+                elapsed_ns: duration_ns,
+                snapshot,
+                ring_unread_bytes: 0,
+                file: target.and_then(FileSoFar::of),
+            };
+            views.publish(moment, Clock::now());
+        }
+        Ok((report, failure))
     }
 }
 

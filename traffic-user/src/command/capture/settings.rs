@@ -22,7 +22,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Settings {
         ring_bytes: args.buffer_size,
         planned: planned(args),
         bins: args.output.bins,
-        timing: args.live,
+        timing: args.live || args.listen.is_some(),
         diagnostics: args.output.verbose > 1,
     }
 }

@@ -1,5 +1,7 @@
 //! What becomes of the items that come up the ring.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 use traffic_ebpf::{
     parse::Link,
@@ -101,6 +103,11 @@ impl CaptureFile {
     pub(super) fn so_far(&mut self) -> Written {
         self.flush();
         self.written()
+    }
+
+    /// Where it is.
+    pub(super) fn target(&self) -> PathBuf {
+        PathBuf::from(&self.path)
     }
 
     fn written(&self) -> Written {
