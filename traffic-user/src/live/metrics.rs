@@ -207,20 +207,23 @@ impl Page<'_> {
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut metric =
-            self.0
-                .encode_descriptor(name, without_stop(help), None, MetricType::Counter)?;
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in rows {
-            metric
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+            if labels.is_empty() {
+                metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+            } else {
+                let mut sample = metric.encode_family(&labels)?;
+                sample.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+            }
         }
         Ok(())
     }
 
     fn counters_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
         self.0
-            .encode_descriptor(name, without_stop(help), None, MetricType::Counter)?
+            .encode_descriptor(name, help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, f64, f64>(&seconds, None)
     }
 
@@ -234,19 +237,18 @@ impl Page<'_> {
         help: &str,
         rows: [(Labels, f64); N],
     ) -> fmt::Result {
-        let mut metric =
-            self.0
-                .encode_descriptor(name, without_stop(help), None, MetricType::Gauge)?;
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in rows {
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
+            if labels.is_empty() {
+                metric.encode_gauge(&value)?;
+            } else {
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
         }
         Ok(())
     }
-}
-
-/// The encoder ends every help with a full stop.
-fn without_stop(help: &str) -> &str {
-    help.trim_end_matches('.')
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
