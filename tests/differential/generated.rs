@@ -1,5 +1,7 @@
 //! Captures that the test makes: every header the parser knows, whole and damaged.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -13,6 +15,18 @@ use crate::tshark_rules::{Example, RULES};
 /// Writes every frame of [`frames`] as it is.
 pub(crate) fn write_whole(path: &Path) -> Result<()> {
     write(path, &frames())
+}
+
+/// Writes every untagged Ethernet frame of [`frames`], cut off after every byte.
+pub(crate) fn write_cut(path: &Path) -> Result<()> {
+    let untagged = frames().into_iter().filter(|(link_type, bytes)| {
+        *link_type == LinkType::ETHERNET
+            && !matches!(bytes[12..14], [0x81 | 0x91, 0] | [0x88, 0xa8])
+    });
+    let cut = |(link_type, bytes): (LinkType, Vec<u8>)| {
+        (1..=bytes.len()).map(move |len| (link_type, bytes[..len].to_vec()))
+    };
+    write(path, &untagged.flat_map(cut).collect::<Vec<_>>())
 }
 
 /// Writes the examples of the rules that have one in bytes, in their order.

@@ -3,6 +3,7 @@
 mod answer;
 mod formats;
 mod generated;
+mod kernel;
 mod tshark;
 mod tshark_rules;
 
@@ -45,6 +46,16 @@ fn main() -> ExitCode {
             "every_packet_of_the_corpus_agrees_with_tshark",
             &[Need::Corpus, Need::Tool("tshark")],
             every_packet_of_the_corpus_agrees_with_tshark,
+        ),
+        Test::new(
+            "generated_packets_are_the_same_in_kernel_and_file_reader",
+            &[Need::Root, Need::Object],
+            kernel::generated_packets_are_the_same,
+        ),
+        Test::new(
+            "every_packet_of_the_corpus_is_the_same_in_kernel_and_file_reader",
+            &[Need::Root, Need::Object, Need::Corpus],
+            kernel::every_packet_of_the_corpus_is_the_same,
         ),
     ])
 }

@@ -146,6 +146,15 @@ impl Headers {
             )
     }
 
+    /// Byte 13 of the TCP header, where it was read.
+    #[must_use]
+    pub fn read_tcp_flags(&self) -> Option<u8> {
+        let tcp = Protocol::from_index(self.protocol).is_tcp();
+        // Only a header that was cut before the byte leaves it 0 with an error.
+        (tcp && !self.has(FLAG_LATER_FRAGMENT) && (self.status == 0 || self.tcp_flags != 0))
+            .then_some(self.tcp_flags)
+    }
+
     /// ICMP or `ICMPv6` type and code, where they were read.
     #[must_use]
     pub fn icmp_type_code(&self) -> Option<(u8, u8)> {
@@ -167,13 +176,14 @@ impl Headers {
         self.vlan.into_iter().take(count).map(|tci| tci & 0x0fff)
     }
 
-    /// Whether the frame asks for its first bytes to travel up with it: DNS and ARP.
+    /// Whether the frame asks for its first bytes to travel up with it: DNS, ARP, and fragments.
     #[inline(always)]
     #[must_use]
     pub const fn wants_excerpt(&self) -> bool {
         self.protocol == Protocol::DnsUdp as u8
             || self.protocol == Protocol::DnsTcp as u8
             || self.ether_type == ETHER_TYPE_ARP
+            || self.has(FLAG_FRAGMENT)
     }
 }
 

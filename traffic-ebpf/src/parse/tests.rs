@@ -101,7 +101,7 @@ fn vlan_tags_are_followed_and_two_are_kept() {
     assert_eq!(ids(read(&frame(&[0x8100]))), [100]);
     assert_eq!(ids(read(&frame(&[0x88a8, 0x8100]))), [100, 101]);
     let headers = read(&frame(&[0x9100, 0x8100, 0x8100]));
-    assert_eq!(headers.vlan, [0xe000 | 100, 0xe000 | 101]);
+    assert_eq!(headers.vlan, [0xe064, 0xe065]);
     assert_eq!(headers.ether_type, 0x0800);
     assert_eq!(headers.ports(), Some((40_000, 4_433)));
 }

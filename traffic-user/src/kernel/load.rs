@@ -4,13 +4,13 @@ use std::{io, time::Duration};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::MapError,
+    maps::{HashMap, MapError},
     programs::{Program, ProgramError},
     util::{KernelVersion, nr_cpus},
 };
 use thiserror::Error;
 use traffic_ebpf::{
-    config::{CONFIG, Config, LINK_ETHERNET, LINK_IP},
+    config::{self, CONFIG, Config, LINK_ETHERNET, LINK_IP},
     protocol::Selection,
     record::Batch,
     timeline::{Shape, SlotCounts},
@@ -160,15 +160,24 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Loads the object with the settings; programs are loaded into the kernel one by one when they
-/// are attached.
-pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Loaded, LoadError> {
+/// Loads the object with the settings for interfaces with these `LINK_…`; programs are loaded into
+/// the kernel one by one when they are attached.
+pub(super) fn load(settings: &Settings, links: &[u32]) -> Result<Loaded, LoadError> {
+    load_for(settings, links, has_xdp_load_bytes())
+}
+
+/// As [`load`], for a kernel that has [`Config::xdp_load_bytes`] or has not.
+pub(super) fn load_for(
+    settings: &Settings,
+    links: &[u32],
+    xdp_load_bytes: bool,
+) -> Result<Loaded, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
     }
     let cpus = nr_cpus().map_err(|(_, error)| LoadError::Cpus(error))?;
     let shape = shape(settings.planned, settings.bins, cpus);
-    let room = interfaces.len();
+    let room = links.len();
     let single = room == 1;
     let config = Pod(Config {
         count_limit: settings.count.unwrap_or(0),
@@ -179,9 +188,9 @@ pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Load
         sample: settings.sample,
         selection: settings.selection,
         summaries: u32::from(settings.summaries),
-        xdp_load_bytes: u32::from(has_xdp_load_bytes()),
+        xdp_load_bytes: u32::from(xdp_load_bytes),
         single_interface: u32::from(single),
-        link: interfaces.first().map_or(LINK_ETHERNET, link),
+        link: links.first().copied().unwrap_or(LINK_ETHERNET),
         timing: u32::from(settings.timing),
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
@@ -202,6 +211,21 @@ pub(super) fn load(settings: &Settings, interfaces: &[Interface]) -> Result<Load
         .load(OBJECT)
         .map_err(explain)?;
     Ok(Loaded { ebpf, shape, cpus })
+}
+
+/// Gives the interface with this ifindex its number.
+pub(super) fn register(
+    ebpf: &mut Ebpf,
+    ifindex: u32,
+    interface: config::Interface,
+) -> Result<(), LoadError> {
+    let name = "INTERFACES";
+    let map = ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
+    let mut map: HashMap<_, u32, Pod<config::Interface>> = map
+        .try_into()
+        .map_err(|source| LoadError::Map { name, source })?;
+    map.insert(ifindex, Pod(interface), 0)
+        .map_err(|source| LoadError::Map { name, source })
 }
 
 /// `LINK_…` of an interface.

@@ -5,6 +5,7 @@
 //! that is read then belongs to one moment.
 
 mod attach;
+mod bench;
 mod clock;
 mod explain;
 mod fill;
@@ -19,6 +20,7 @@ mod shared;
 mod snapshot;
 
 pub use attach::{AttachError, HookKind};
+pub use bench::{Bench, BenchError, PacketProgram};
 pub use host::{hostname, kernel_release, receive_vlan_offload};
 pub use interfaces::{Interface, InterfaceError, Interfaces, LinkEvent, LinkEvents};
 pub use load::{LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};

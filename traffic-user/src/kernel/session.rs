@@ -24,7 +24,7 @@ use super::{
     fill::RingFill,
     gate::GateControl,
     interfaces::Interface,
-    load::{self, LoadError, Pod, Settings},
+    load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
     snapshot::{self, RunningSlots},
@@ -98,7 +98,8 @@ impl Session {
         hook: HookChoice,
         (ingress, egress): (bool, bool),
     ) -> Result<Self, SessionError> {
-        let loaded = load::load(settings, interfaces)?;
+        let links: Vec<u32> = interfaces.iter().map(load::link).collect();
+        let loaded = load::load(settings, &links)?;
         let mut ebpf = loaded.ebpf;
         let logger = settings
             .diagnostics
@@ -186,17 +187,11 @@ impl Session {
 
     /// Gives the interface its number.
     fn register(&mut self, interface: &Interface) -> Result<(), LoadError> {
-        let name = "INTERFACES";
-        let map = self.ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
-        let mut map: aya::maps::HashMap<_, u32, Pod<config::Interface>> = map
-            .try_into()
-            .map_err(|source| LoadError::Map { name, source })?;
-        let entry = Pod(config::Interface {
+        let entry = config::Interface {
             number: u32::try_from(self.attached.len()).unwrap_or(u32::MAX),
             link: load::link(interface),
-        });
-        map.insert(interface.ifindex, entry, 0)
-            .map_err(|source| LoadError::Map { name, source })
+        };
+        load::register(&mut self.ebpf, interface.ifindex, entry)
     }
 
     /// Hooks by interface number.
@@ -366,12 +361,16 @@ async fn remove_clsact(ifindex: u32) -> Result<(), rtnetlink::Error> {
     result
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
     ebpf.take_map(name).ok_or(LoadError::Missing(name))
 }
 
 /// Maps an array of the object into this process.
-fn share<T>(ebpf: &Ebpf, name: &'static str, len: usize) -> Result<SharedArray<T>, LoadError> {
+pub(super) fn share<T>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    len: usize,
+) -> Result<SharedArray<T>, LoadError> {
     let Some(aya::maps::Map::Array(map)) = ebpf.map(name) else {
         return Err(LoadError::Missing(name));
     };

@@ -329,3 +329,119 @@ fn cpu_time() -> Duration {
     let user = microseconds(usage.user_time());
     Duration::from_micros(user + microseconds(usage.system_time()))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::report::example;
+
+    /// A capture of 30 s in its tenth second: 400 TCP, then also 100 DNS packets per second; some
+    /// summaries are lost in the last one.
+    pub(crate) fn example() -> LiveReport {
+        let mut report = example::with_losses();
+        report.duration_s = 10.0;
+        report.ledger.in_flight = Some(12);
+        let sample = |quarter: u64| {
+            let mut sample = Sample {
+                elapsed_ns: quarter * 250_000_000,
+                bytes: quarter * 60_000,
+                lost: if quarter > 36 { 424 } else { 0 },
+                ..Sample::ZERO
+            };
+            sample.packets[Protocol::Tcp as usize] = quarter * 100;
+            sample.packets[Protocol::DnsUdp as usize] = quarter.saturating_sub(20) * 25;
+            sample
+        };
+        LiveReport {
+            report,
+            planned: Some(Duration::from_secs(30)),
+            top: 10,
+            places: vec![Counters::ZERO; 2],
+            samples: (0..=40).map(sample).collect(),
+            cost: Cost {
+                timed_runs: 10,
+                timed_ns: 2340,
+                cpu: Duration::from_millis(1500),
+                cpu_share: 0.07,
+                ring_unread_bytes: 1 << 20,
+                ring_bytes: 16 << 20,
+                snapshot: Duration::from_micros(850),
+            },
+            file: None,
+        }
+    }
+
+    #[test]
+    fn rates_are_those_of_the_last_second() {
+        let (pps, bps) = example().rates();
+        assert!((pps - 500.0).abs() < 1e-9, "{pps}");
+        assert!((bps - 1_920_000.0).abs() < 1e-9, "{bps}");
+    }
+
+    #[test]
+    fn a_report_is_made_only_while_somebody_looks() {
+        let mut publisher = Publisher::new(None, 10, 4096);
+        assert!(!publisher.is_due());
+        let mut reports = publisher.source().subscribe();
+        assert!(publisher.is_due());
+        publisher.publish(moment(), Instant::now());
+        assert!(!publisher.is_due(), "the next one has time");
+        assert!(reports.has_changed().unwrap());
+        let live = reports.borrow_and_update().clone().unwrap();
+        assert_eq!(live.samples.len(), 2);
+        assert_eq!(
+            live.places[0].protocols[1][Protocol::OtherIp as usize].packets,
+            7
+        );
+        drop(reports);
+        assert!(!publisher.is_watched());
+    }
+
+    #[test]
+    fn what_takes_long_is_done_less_often() {
+        let mut publisher = Publisher::new(None, 10, 4096);
+        let _reports = publisher.source().subscribe();
+        let begun = Instant::now().checked_sub(Duration::from_millis(100));
+        publisher.publish(moment(), begun.unwrap());
+        assert!(publisher.due > Instant::now() + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn samples_are_bounded() {
+        let mut publisher = Publisher::new(None, 10, 4096);
+        for _ in 0..SAMPLES + 10 {
+            publisher.sample(Sample::ZERO);
+        }
+        assert_eq!(publisher.samples.len(), SAMPLES);
+    }
+
+    fn moment() -> Moment {
+        let key = NumberedKey {
+            place: 0,
+            number: 89,
+            protocol: Protocol::OtherIp as u8,
+            ip_version: 4,
+        };
+        let count = traffic_ebpf::tally::Count {
+            packets: 7,
+            bytes: 700,
+        };
+        Moment {
+            report: example::report(),
+            elapsed_ns: 1_000_000_000,
+            snapshot: Snapshot {
+                places: vec![Counters::ZERO; 2],
+                numbered: vec![(key, count)],
+                shape: traffic_ebpf::timeline::Shape {
+                    width_ns: 1,
+                    half: 1,
+                    levels: 1,
+                },
+                slots: Vec::new(),
+                slot_numbered: Vec::new(),
+            },
+            ring_unread_bytes: 0,
+            file: None,
+        }
+    }
+}

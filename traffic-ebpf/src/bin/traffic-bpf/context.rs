@@ -26,6 +26,9 @@ pub(crate) trait Hook<'a>: Packet {
     /// What the program was called with.
     type Context: EbpfContext;
 
+    /// Bytes of a frame that [`Hook::copy`] reaches.
+    const REACH: u32;
+
     /// `join` is where [`Packet::join`] stores.
     fn new(context: &'a Self::Context, join: *mut u32) -> Self;
 
@@ -182,6 +185,9 @@ impl Packet for XdpHook<'_> {
 impl<'a> Hook<'a> for XdpHook<'a> {
     type Context = XdpContext;
 
+    /// What `bpf_xdp_pointer` allows; a frame of the largest MTU is 14 bytes longer.
+    const REACH: u32 = 0xffff;
+
     #[inline(always)]
     fn new(context: &'a XdpContext, join: *mut u32) -> Self {
         Self(context, join)
@@ -258,6 +264,8 @@ impl Packet for SkbHook<'_> {
 
 impl<'a> Hook<'a> for SkbHook<'a> {
     type Context = TcContext;
+
+    const REACH: u32 = u32::MAX;
 
     #[inline(always)]
     fn new(context: &'a TcContext, join: *mut u32) -> Self {

@@ -140,6 +140,12 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         let header_len = self.parse(interface);
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
+        // SAFETY: the helper only reads the clock.
+        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+        let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
+        if is_over(elapsed_ns) {
+            return;
+        }
         let protocol = Protocol::from_index(summary.headers.protocol);
         if !config!(selection).contains(protocol, summary.headers.ip_version()) {
             self.place.add(Tally::Seen, 1);
@@ -149,12 +155,9 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         if direction == Direction::Egress {
             summary.headers.flags |= FLAG_EGRESS;
         }
-        // SAFETY: the helper only reads the clock.
-        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
         summary.wire_len = self.hook.len() + if self.tag.is_some() { 4 } else { 0 };
         summary.interface = interface.number as u16;
-        let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
-        if !is_over(elapsed_ns) && take_ticket(gate, summary.timestamp_ns) {
+        if take_ticket(gate, summary.timestamp_ns) {
             self.matched(header_len, elapsed_ns);
         }
     }
@@ -241,7 +244,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     fn header(&self, kind: Kind, limit: u32) -> FrameHeader {
         FrameHeader {
             kind: kind as u32,
-            cap_len: self.summary().wire_len.min(limit),
+            cap_len: self.summary().wire_len.min(limit).min(H::REACH),
             timestamp_ns: self.summary().timestamp_ns,
             wire_len: self.summary().wire_len,
             interface: self.summary().interface,

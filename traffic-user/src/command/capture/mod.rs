@@ -1,7 +1,9 @@
 //! `traffic capture`: from live interfaces to every output.
 
+mod compare;
 mod describe;
 mod live;
+mod loss;
 mod settings;
 mod stop;
 mod take;
@@ -16,6 +18,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use self::{
+    compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     live::Views,
     settings::{planned, settings, snaplen},
@@ -44,6 +47,9 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     let mut views = Views::new(&args)?;
     let mut capture = Capture::start(&args, &selected)?;
+    if args.output.verbose > 0 {
+        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+    }
     capture.announce(&args);
     views.show(&args)?;
     let end = capture.until_stopped(&args, signals, &mut views).await;
@@ -55,8 +61,8 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
     outputs.write(&report)?;
     match failure {
-        None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(failure),
+        None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -78,6 +84,8 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
+    /// As they were before the gate opened; only with `-v`.
+    own_counts: Option<OwnCounts>,
     _promiscuous: Vec<Promiscuous>,
 }
 
@@ -104,6 +112,7 @@ impl Capture {
             session,
             take: Take::new(args, selected, file),
             notes,
+            own_counts: None,
             _promiscuous: promiscuous,
         })
     }
@@ -157,13 +166,14 @@ impl Capture {
                     }
                 }
                 () = ticks.next() => {
+                    self.session.flush_waiting();
+                    more = self.session.drain(&mut self.take);
                     if let Some(end) = self.tick(&ticks, &mut progress)? {
                         break end;
                     }
                     if views.is_due() {
                         self.publish(args, views)?;
                     }
-                    more = self.session.drain(&mut self.take);
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
@@ -178,9 +188,8 @@ impl Capture {
         Ok(end)
     }
 
-    /// What is done at every tick; the end if there is one.
+    /// What is done at every tick, once the ring was drained; the end if there is one.
     fn tick(&mut self, ticks: &Ticks, progress: &mut Progress) -> Result<Option<End>> {
-        self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
@@ -191,9 +200,7 @@ impl Capture {
             self.notes.push(note);
         }
         if let Some(file) = &mut self.take.file {
-            if ticks.is_flush() {
-                file.flush();
-            }
+            file.flush(ticks.is_flush());
             if file.reader_is_gone() {
                 return Ok(Some(End::ReaderGone));
             }
@@ -252,6 +259,12 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
+        if let Some(before) = &self.own_counts {
+            match OwnCounts::read(&attached).await {
+                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
+                Err(error) => log::warn!("what the interfaces counted: {error}"),
+            }
+        }
         self.session.detach().await;
         let last = views.is_watched().then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);

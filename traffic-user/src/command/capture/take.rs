@@ -92,8 +92,9 @@ impl CaptureFile {
         self.note(result);
     }
 
-    pub(super) fn flush(&mut self) {
-        if self.failure.is_none() {
+    /// Writes what was gathered: to a file when `is_due`, to a stream always.
+    pub(super) fn flush(&mut self, is_due: bool) {
+        if self.failure.is_none() && (is_due || self.writer.is_stream()) {
             let result = self.writer.flush();
             self.note(result);
         }
@@ -101,7 +102,7 @@ impl CaptureFile {
 
     /// What was written so far; flushes.
     pub(super) fn so_far(&mut self) -> Written {
-        self.flush();
+        self.flush(true);
         self.written()
     }
 

@@ -162,7 +162,6 @@ mod tests {
             "127.0.0.1:8080",
             "[::1]:8080",
             "[::1]",
-            "::1",
             "192.0.2.7",
             "monitor.example:9",
             "LOCALHOST",
@@ -188,7 +187,7 @@ mod tests {
     #[test]
     fn without_the_token_there_is_no_answer() {
         let access = access(Some("secret"));
-        let ask = |uri: &str, name: &str, value: &str| {
+        let ask = |uri: &str, name: &'static str, value: &str| {
             judge(&access, uri, &[("host", "localhost"), (name, value)])
         };
         assert_eq!(ask("/", "authorization", "Bearer secret"), Judgement::Pass);

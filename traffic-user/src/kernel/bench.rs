@@ -1,0 +1,199 @@
+//! The programs on packets that no interface carried (`BPF_PROG_TEST_RUN`), for tests and
+//! measurements.
+
+use aya::{
+    Ebpf,
+    maps::RingBuf,
+    programs::{Program, ProgramError, TestRun, TestRunOptions},
+};
+use thiserror::Error;
+use traffic_ebpf::{
+    config::Interface,
+    record::{BATCH_HEADER_BYTES, Batch, Summary},
+};
+
+use super::{
+    clock::WallClock,
+    gate::GateControl,
+    load::{self, LoadError, Settings},
+    ring::{RingReader, Sink},
+    session::{share, take},
+    shared::SharedArray,
+};
+
+/// A program that looks at packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PacketProgram {
+    /// XDP on frames in one buffer.
+    Xdp,
+    /// XDP on frames in any number of buffers (Linux 5.18).
+    XdpFrags,
+    /// TC on arriving frames.
+    Ingress,
+    /// TC on leaving frames.
+    Egress,
+}
+
+impl PacketProgram {
+    /// Every program.
+    pub const ALL: [Self; 4] = [Self::Xdp, Self::XdpFrags, Self::Ingress, Self::Egress];
+
+    /// Name in the object.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "traffic_xdp",
+            Self::XdpFrags => "traffic_xdp_frags",
+            Self::Ingress => "traffic_ingress",
+            Self::Egress => "traffic_egress",
+        }
+    }
+}
+
+/// Why a packet did not go through a program.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// Loading, or reading a map.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel makes no packet of this size: all programs need 14 bytes,
+    /// [`PacketProgram::Xdp`] and the TC programs take what fits a page, and
+    /// [`PacketProgram::XdpFrags`] what fits 18 pages.
+    #[error("the kernel does not run {0} on {1} bytes")]
+    Refused(&'static str, usize),
+    /// The run failed.
+    #[error("run {0}: {1}")]
+    Run(&'static str, ProgramError),
+}
+
+/// The programs, loaded, their gate open, and attached to nothing.
+pub struct Bench {
+    ebpf: Ebpf,
+    batches: SharedArray<Batch>,
+    ring: RingReader,
+    clock: WallClock,
+}
+
+/// Interface that the kernel says test packets arrived on: loopback.
+const LOOPBACK_IFINDEX: u32 = 1;
+/// Length of `struct xdp_md`, and where its `data_end` lies (`linux/bpf.h`).
+const XDP_MD_BYTES: usize = 24;
+const XDP_MD_DATA_END: usize = 4;
+
+impl Bench {
+    /// Loads the object with `settings` for packets of `links`, one number of `LINK_…` per
+    /// interface. Packets come from the first. `xdp_load_bytes` says whether programs may use what
+    /// [`super::xdp_can_copy_frames`] asks for.
+    ///
+    /// # Errors
+    /// When the kernel refuses the object or a map.
+    pub fn load(
+        settings: &Settings,
+        links: &[u32],
+        xdp_load_bytes: bool,
+    ) -> Result<Self, LoadError> {
+        let mut loaded = load::load_for(settings, links, xdp_load_bytes)?;
+        for (number, link) in (0..).zip(links) {
+            let interface = Interface {
+                number,
+                link: *link,
+            };
+            load::register(&mut loaded.ebpf, LOOPBACK_IFINDEX + number, interface)?;
+        }
+        let mut ebpf = loaded.ebpf;
+        let ring = take(&mut ebpf, "RING")?;
+        let ring = RingBuf::try_from(ring).map_err(|source| LoadError::Map {
+            name: "RING",
+            source,
+        })?;
+        GateControl::new(share(&ebpf, "GATE", 1)?).open();
+        Ok(Self {
+            batches: share(&ebpf, "BATCHES", loaded.cpus)?,
+            ring: RingReader::new(ring),
+            clock: WallClock::new(),
+            ebpf,
+        })
+    }
+
+    /// Number of instructions that the verifier went through to accept `program` (Linux 5.16).
+    ///
+    /// # Errors
+    /// When the kernel refuses the program, or does not say.
+    pub fn verified_instructions(&mut self, program: PacketProgram) -> Result<u32, BenchError> {
+        let name = program.name();
+        let info = load::program(&mut self.ebpf, name)?.info();
+        let info = info.map_err(|error| BenchError::Run(name, error))?;
+        Ok(info.verified_instruction_count().unwrap_or(0))
+    }
+
+    /// Runs `program` on `frame` and gives everything that came up to `sink`.
+    ///
+    /// `linear` says after how many bytes the first buffer ends and the others begin
+    /// ([`PacketProgram::XdpFrags`], Linux 6.18); `None` lets the kernel choose.
+    ///
+    /// # Errors
+    /// When the kernel refuses the program or the frame.
+    pub fn run(
+        &mut self,
+        program: PacketProgram,
+        frame: &[u8],
+        linear: Option<u32>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), BenchError> {
+        let name = program.name();
+        let context = linear.map(|linear| {
+            let mut context = [0; XDP_MD_BYTES];
+            context[XDP_MD_DATA_END..][..4].copy_from_slice(&linear.to_ne_bytes());
+            context
+        });
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: context.as_ref().map(<[u8; XDP_MD_BYTES]>::as_slice),
+            ..TestRunOptions::new()
+        };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the object has three kinds of program"
+        )]
+        let result = match load::program(&mut self.ebpf, name)? {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            _ => return Err(LoadError::Missing(name).into()),
+        };
+        match result {
+            Ok(_) => {}
+            Err(error) if is_refusal(&error) => return Err(BenchError::Refused(name, frame.len())),
+            Err(error) => return Err(BenchError::Run(name, error)),
+        }
+        self.ring.drain(usize::MAX, &self.clock, sink);
+        self.empty_batches(sink);
+        Ok(())
+    }
+
+    fn empty_batches(&mut self, sink: &mut dyn Sink) {
+        for cpu in 0..self.batches.len() {
+            let batch = self.batches.at(cpu);
+            // SAFETY: an aligned word of the mapping; the programs run inside `run` only, which
+            // has `self` for itself, so nothing else accesses the batch now.
+            let records = unsafe { (*batch).count } as usize;
+            if records == 0 {
+                continue;
+            }
+            let bytes = BATCH_HEADER_BYTES + records * size_of::<Summary>();
+            // SAFETY: as above, and the mapping holds the whole batch.
+            let items = unsafe { std::slice::from_raw_parts(batch.cast::<u8>(), bytes) };
+            self.ring.deliver_batch(items, &self.clock, sink);
+            // SAFETY: as above.
+            unsafe { (*batch).count = 0 };
+        }
+    }
+}
+
+/// What `bpf_test_init` says to packets that are too short or too long.
+fn is_refusal(error: &ProgramError) -> bool {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    })
+    .filter_map(|error| error.downcast_ref::<std::io::Error>())
+    .any(|error| matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOMEM)))
+}
