@@ -35,16 +35,6 @@ const TERMINAL: &[Need] = &[
     Need::Tool("ping"),
     Need::Tool("tmux"),
 ];
-const BROWSER: &[Need] = &[
-    Need::Long,
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-    Need::Tool("chromium"),
-];
 const PROMETHEUS: &[Need] = &[
     Need::Long,
     Need::Root,
@@ -89,11 +79,6 @@ fn main() -> ExitCode {
             an_address_that_cannot_be_had_is_known_before_the_capture,
         ),
         Test::new("counters_never_go_back", NEEDS, counters_never_go_back),
-        Test::new(
-            "a_browser_follows_the_capture",
-            BROWSER,
-            a_browser_follows_the_capture,
-        ),
         Test::new(
             "a_prometheus_server_scrapes_and_answers",
             PROMETHEUS,
@@ -315,40 +300,6 @@ fn counters(text: &str) -> Result<Vec<(String, f64)>> {
             Ok((name.to_owned(), value.parse()?))
         })
         .collect()
-}
-
-/// Chromium opens the page, and its document says more packets later than when it was loaded.
-fn a_browser_follows_the_capture() -> Result<()> {
-    let pair = VethPair::new(&VethOptions::default())?;
-    let capture = listening(&pair, &[])?;
-    let _pings = Pings::start(&pair)?;
-    let profile = tempfile::tempdir()?;
-    let loaded = get(&pair.right, "/report.json", "")?.json()?;
-    let output = pair
-        .right
-        .command("chromium")
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(["--timeout=6000", "--dump-dom"])
-        .arg(format!("http://127.0.0.1:{PORT}/"))
-        .output()?;
-    let page = String::from_utf8_lossy(&output.stdout);
-    let messages = String::from_utf8_lossy(&output.stderr);
-    let packets = page
-        .split_once("<dt>Packets</dt><dd>")
-        .and_then(|(_, rest)| rest.split('<').next())
-        .context("the page has a number of packets")?;
-    let packets: u64 = packets.replace(',', "").parse()?;
-    let before = loaded["totals"]["packets"].as_u64().unwrap_or(0);
-    ensure!(packets > before + 20, "{packets} after {before}");
-    ensure!(page.contains("class=\"live \""), "no event arrived");
-    ensure!(!messages.contains("CONSOLE"), "{messages}");
-    capture.interrupt().map(drop)
 }
 
 fn a_prometheus_server_scrapes_and_answers() -> Result<()> {
