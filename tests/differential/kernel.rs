@@ -215,6 +215,7 @@ impl Kernel {
             ring_bytes: 4 << 20,
             planned: None,
             bins: 1,
+            filter: None,
             diagnostics: false,
         };
         let load = |link| Bench::load(&settings, &[link], xdp_can_copy_frames());

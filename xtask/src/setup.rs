@@ -24,6 +24,8 @@ const EXCLUDED_PACKAGES: [&str; 3] = ["rustc", "cargo", "rustup"];
 /// What bpf-linker is built with, beside LLVM.
 const LINKER_PACKAGES: [&str; 4] = ["g++", "libxml2-dev", "libzstd-dev", "zlib1g-dev"];
 const LINKER_VERSION: &str = "0.13.0";
+/// What the program links: libpcap compiles filter expressions.
+pub(crate) const LIBRARIES: &[&str] = &["libpcap-dev"];
 /// What the demonstration makes its network and its traffic with.
 pub(crate) const DEMO_TOOLS: &[&str] =
     &["ethtool", "iproute2", "iputils-ping", "procps", "tcpreplay"];
@@ -63,7 +65,7 @@ impl Setup {
         if self.toolchain()?.is_some() {
             eprintln!("eBPF: a compiler and a linker are there and work together");
         }
-        if self.tools(TEST_TOOLS)? {
+        if self.tools(&[LIBRARIES, TEST_TOOLS].concat())? {
             eprintln!("tools: all there");
         }
         Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fs,
+    io::Read as _,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use traffic_ebpf::{
     tally::{Counters, NumberedKey, Tally, version_index},
 };
 
-use crate::{capture_file::Format, report::Report, snapshot::Snapshot};
+use crate::{report::Report, snapshot::Snapshot};
 
 /// At least this long from one report to the next.
 pub const PERIOD: Duration = Duration::from_millis(250);
@@ -23,6 +24,8 @@ pub const PERIOD: Duration = Duration::from_millis(250);
 const SHARE_OF_TIME: u32 = 20;
 /// Samples that are kept: ten minutes of them.
 const SAMPLES: usize = 2400;
+/// The block type that every pcapng file begins with.
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// What rates are measured over.
 const RATE_NS: u64 = 1_000_000_000;
 
@@ -91,9 +94,12 @@ impl FileSoFar {
     /// must have been flushed.
     #[must_use]
     pub fn of(path: PathBuf) -> Option<Self> {
-        let metadata = fs::metadata(&path).ok()?;
-        let is_readable = metadata.is_file() && Format::of(&path) == Format::Pcapng;
-        is_readable.then(|| Self {
+        let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        let mut begin = [0; 4];
+        fs::File::open(&path)
+            .and_then(|mut file| file.read_exact(&mut begin))
+            .ok()?;
+        (begin == PCAPNG).then(|| Self {
             bytes: metadata.len(),
             path,
         })
