@@ -46,7 +46,14 @@ pub struct Config {
     pub link: u32,
     /// Bytes of a frame that the filter may read; 0 = there is no filter.
     pub filter_bytes: u32,
+    /// 1 = one frame in [`TIMED_RUNS`] is timed.
+    pub timing: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
+
+/// Of how many frames on a CPU one is timed.
+pub const TIMED_RUNS: u32 = 1024;
 
 /// An entry of the map from ifindex to interface.
 #[repr(C)]

@@ -270,8 +270,12 @@ pub struct Batch {
     pub slot_start_ns: u64,
     /// Nanoseconds since the gate opened.
     pub slot_end_ns: u64,
+    /// Frames to leave untimed until the next timed one.
+    pub timing_countdown: u32,
     /// Explicit padding.
-    pub reserved_tail: [u64; 3],
+    pub reserved: u32,
+    /// Explicit padding.
+    pub reserved_tail: [u64; 2],
     /// The records, oldest first; the one at `count` is being written. The last is for a packet
     /// that arrives while the flush program works on the others: it travels alone.
     pub records: [Summary; BATCH_RECORDS + 1],

@@ -25,11 +25,15 @@ pub enum Tally {
     WirePackets,
     /// Bytes on the wire: each segment with its own headers. Only TC knows.
     WireBytes,
+    /// Frames whose run through the program was timed.
+    TimedRuns,
+    /// Nanoseconds that those runs took, each with one reading of the clock in it.
+    TimedNs,
 }
 
 impl Tally {
     /// Number of tallies.
-    pub const COUNT: usize = Self::WireBytes as usize + 1;
+    pub const COUNT: usize = Self::TimedNs as usize + 1;
 }
 
 /// Frames and their bytes.

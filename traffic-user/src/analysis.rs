@@ -79,7 +79,7 @@ const NO_FLOW: Flow = Flow {
     family: 0,
 };
 
-/// What [`Analysis::finish`] found.
+/// What [`Analysis::tables`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tables {
     /// Records that were folded.
@@ -251,10 +251,11 @@ impl Analysis {
         self.source_estimate = Some(estimate);
     }
 
-    /// Tables of at most `top` rows.
+    /// Tables of at most `top` rows of what was folded so far; folding may go on.
     #[must_use]
-    pub fn finish(mut self, top: usize) -> Tables {
-        for flow in std::mem::take(&mut self.cache) {
+    pub fn tables(&mut self, top: usize) -> Tables {
+        for index in 0..self.cache.len() {
+            let flow = std::mem::replace(&mut self.cache[index], NO_FLOW);
             self.add_flow(&flow);
         }
         let estimated = self.sources.max_missed() > 0;
@@ -410,7 +411,7 @@ mod tests {
         ));
         analysis.add(&tcp(2000, [10, 0, 0, 1], [10, 0, 0, 3], (50_001, 443), 74));
         analysis.add(&arp(4000));
-        let tables = analysis.finish(10);
+        let tables = analysis.tables(10);
         assert_eq!(tables.records, 4);
         assert_eq!(
             (tables.unique_sources, tables.unique_sources_error),
@@ -462,7 +463,7 @@ mod tests {
     fn packets_without_an_address_are_only_measured() {
         let mut analysis = Analysis::default();
         analysis.add(&record(5, 10, Headers::EMPTY));
-        let tables = analysis.finish(10);
+        let tables = analysis.tables(10);
         assert_eq!((tables.records, tables.unique_sources), (1, 0));
         assert_eq!(tables.sources, Table::default());
         assert_eq!(tables.sizes.map(|sizes| sizes.median), Some(10));
@@ -470,7 +471,7 @@ mod tests {
 
     #[test]
     fn no_packets_have_no_sizes_and_no_times() {
-        let tables = Analysis::default().finish(10);
+        let tables = Analysis::default().tables(10);
         assert_eq!((tables.sizes, tables.times_ns), (None, None));
     }
 
@@ -486,7 +487,7 @@ mod tests {
             };
             analysis.add(&record(1, 60, headers));
         }
-        let tables = analysis.finish(10);
+        let tables = analysis.tables(10);
         assert_eq!(tables.unique_sources, 3);
         assert_eq!(
             rows(&tables.sources),
@@ -505,7 +506,7 @@ mod tests {
             analysis.add(&tcp(1, number.to_be_bytes(), [10, 0, 0, 2], (1, 2), 60));
             analysis.add(&tcp(1, [10, 0, 0, 1], [10, 0, 0, 2], (1, 2), 60));
         }
-        let tables = analysis.finish(1);
+        let tables = analysis.tables(1);
         assert!(
             tables.unique_sources.abs_diff(20_001) < 660,
             "{}",
@@ -529,7 +530,7 @@ mod tests {
         for number in 0..100u32 {
             analysis.add(&tcp(1, number.to_be_bytes(), [10, 0, 0, 2], (1, 2), 60));
         }
-        let tables = analysis.finish(1);
+        let tables = analysis.tables(1);
         assert_eq!(
             (tables.unique_sources, tables.unique_sources_error),
             (100, None)
@@ -547,7 +548,7 @@ mod tests {
                 }
             }
         }
-        let tables = analysis.finish(2000);
+        let tables = analysis.tables(2000);
         assert_eq!(tables.sources.rows.len(), 1024);
         assert!(
             tables

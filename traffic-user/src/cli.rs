@@ -4,7 +4,11 @@ mod extcap;
 mod files;
 mod print;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
@@ -109,6 +113,17 @@ pub struct CaptureArgs {
     /// What those lines show.
     #[command(flatten)]
     pub print_style: PrintStyleArgs,
+    /// Show the capture in the terminal while it runs; `?` there lists the keys.
+    #[arg(long, conflicts_with = "print")]
+    pub live: bool,
+    /// Show the capture in browsers while it runs, at this address: `127.0.0.1:8080`, or a port
+    /// alone. There are also `/report.json`, `/histogram.png`, `/capture.pcapng` and `/metrics`.
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// What clients of `--listen` must show: text, or `@FILE` to read it from a file, which other
+    /// users of this machine do not see. Needed for an address that is not loopback.
+    #[arg(long, value_name = "TOKEN", requires = "listen")]
+    pub token: Option<String>,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,
@@ -380,6 +395,19 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
 }
 
+/// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `8080`.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text
+        .strip_prefix("localhost:")
+        .or(text.strip_prefix(':'))
+        .unwrap_or(text);
+    if let Ok(port) = port.parse() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse()
+        .map_err(|_| "not an address (examples: 127.0.0.1:8080, [::1]:8080, 8080)".to_owned())
+}
+
 /// Reads `0`, `0.1`, `5%`.
 fn parse_percentage(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim_end();
@@ -451,6 +479,17 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert!(parse_duration("-1").is_err());
         assert!(parse_duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn a_port_alone_is_on_loopback() {
+        for text in ["8080", ":8080", "localhost:8080", "127.0.0.1:8080"] {
+            assert_eq!(parse_address(text), Ok(([127, 0, 0, 1], 8080).into()));
+        }
+        assert!(parse_address("[::1]:8080").is_ok_and(|address| address.is_ipv6()));
+        for text in ["example.org:80", "127.0.0.1", "70000", ""] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,46 @@
-//! Log lines on stderr.
+//! Lines on stderr: the log, and what else is said while a capture runs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
+
+/// Lines that wait at most; what comes after the first ones is left out, because they say most.
+const HELD_LINES: usize = 1000;
+
+/// Lines that wait because the terminal is in use.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+fn held() -> MutexGuard<'static, Option<Vec<String>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a line to stderr, now or when the terminal is free again.
+pub fn say(line: &str) {
+    match &mut *held() {
+        Some(lines) if lines.len() < HELD_LINES => lines.push(line.to_owned()),
+        Some(_) => {}
+        None => eprintln!("{line}"),
+    }
+}
+
+/// Keeps lines back from now on.
+pub fn hold() {
+    held().get_or_insert_default();
+}
+
+/// Prints the lines that were kept back, and the later ones at once.
+pub fn release() {
+    let lines = held().take().unwrap_or_default();
+    for line in lines {
+        eprintln!("{line}");
+    }
+}
+
+/// The newest line that is kept back.
+#[must_use]
+pub fn last_held() -> Option<String> {
+    held().as_ref()?.last().cloned()
+}
 
 struct Stderr;
 
@@ -13,11 +53,8 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!(
-                "{}: {}",
-                record.level().as_str().to_lowercase(),
-                record.args()
-            );
+            let level = record.level().as_str().to_lowercase();
+            say(&format!("{level}: {}", record.args()));
         }
     }
 

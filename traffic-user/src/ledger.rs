@@ -21,6 +21,9 @@ pub struct Account {
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,
+    /// Whether the run goes on: then its counters belong to slightly different moments, and
+    /// summaries are on their way.
+    pub is_running: bool,
 }
 
 /// Where summaries went.
@@ -67,8 +70,16 @@ impl Account {
             },
             excerpts_lost: self.excerpts_lost,
             history_evicted: self.history_evicted,
-            balanced: self.is_balanced(),
+            in_flight: self.is_running.then(|| self.in_flight()),
+            balanced: self.is_running || self.is_balanced(),
         }
+    }
+
+    fn in_flight(&self) -> u64 {
+        let arrived = self.summaries.map_or(self.matched, |summaries| {
+            summaries.delivered + summaries.lost
+        });
+        self.matched.saturating_sub(arrived)
     }
 
     fn is_balanced(&self) -> bool {
@@ -119,7 +130,21 @@ mod tests {
         }),
         excerpts_lost: 2,
         history_evicted: 60,
+        is_running: false,
     };
+
+    #[test]
+    fn what_is_on_its_way_is_not_missing() {
+        let running = Account {
+            seen: 130,
+            matched: 120,
+            is_running: true,
+            ..BALANCED
+        };
+        let ledger = running.balance();
+        assert_eq!((ledger.in_flight, ledger.balanced), (Some(20), true));
+        assert_eq!(BALANCED.balance().in_flight, None);
+    }
 
     #[test]
     fn what_adds_up_is_balanced() {

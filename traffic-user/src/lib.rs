@@ -15,6 +15,7 @@ pub mod findings;
 pub mod history;
 pub mod kernel;
 pub mod ledger;
+pub mod live;
 pub mod print;
 pub mod record;
 pub mod report;

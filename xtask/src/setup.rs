@@ -32,6 +32,7 @@ pub(crate) const DEMO_TOOLS: &[&str] =
 /// What the tests use.
 pub(crate) const TEST_TOOLS: &[&str] = &[
     "bpftool",
+    "curl",
     "ethtool",
     "iproute2",
     "iputils-ping",
@@ -39,6 +40,7 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "python3-scapy",
     "tcpdump",
     "tcpreplay",
+    "tmux",
     "tshark",
     "xdp-tools",
 ];

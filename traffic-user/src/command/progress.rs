@@ -8,6 +8,8 @@ use std::{
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use traffic_ebpf::tally::{Counters, Tally};
 
+use crate::diagnostics;
+
 /// How often the line is drawn anew.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -93,7 +95,7 @@ impl Progress {
 
     /// Prints a line above the bar.
     pub(super) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| diagnostics::say(line));
     }
 
     /// Takes the bar away.

@@ -41,6 +41,8 @@ pub struct Settings {
     pub planned: Option<Duration>,
     /// Bars that the histogram will have.
     pub bins: u32,
+    /// Whether one frame in [`TIMED_RUNS`](traffic_ebpf::config::TIMED_RUNS) is timed.
+    pub timing: bool,
     /// What frames must match, in the form of the filter slot; `None` = everything matches.
     pub filter: Option<Translated>,
     /// Whether programs say why packets could not be parsed.
@@ -203,6 +205,8 @@ pub(super) fn load_for(
             .filter
             .as_ref()
             .map_or(0, |filter| filter.frame_bytes),
+        timing: u32::from(settings.timing),
+        reserved: 0,
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
     let interface_room = u32::try_from(room).unwrap_or(u32::MAX);

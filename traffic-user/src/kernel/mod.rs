@@ -8,6 +8,7 @@ mod attach;
 mod bench;
 mod clock;
 mod explain;
+mod fill;
 mod gate;
 mod host;
 mod interfaces;

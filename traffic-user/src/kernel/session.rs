@@ -1,5 +1,7 @@
 //! One capture: load, attach, open, drain, close, read, detach.
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
 use aya::{
     Ebpf,
     maps::RingBuf,
@@ -18,14 +20,15 @@ use traffic_ebpf::{
 
 use super::{
     attach::{self, AttachError, HookKind},
-    clock::WallClock,
+    clock::{self, WallClock},
     explain::Explain,
+    fill::RingFill,
     gate::GateControl,
     interfaces::Interface,
     load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot,
+    snapshot::{self, RunningSlots},
 };
 use crate::snapshot::Snapshot;
 
@@ -73,6 +76,9 @@ pub struct Session {
     gate: GateControl,
     batches: SharedArray<Batch>,
     ring: AsyncFd<RingReader>,
+    fill: RingFill,
+    most_unread: u64,
+    running_slots: RunningSlots,
     clock: WallClock,
     logger: Option<EbpfLogger<Explain>>,
     attached: Vec<Attached>,
@@ -109,6 +115,12 @@ impl Session {
                 name: "RING",
                 source,
             })?;
+        // SAFETY: the ring keeps its descriptor open until after this call.
+        let fill = RingFill::new(unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) });
+        let fill = fill.map_err(|source| LoadError::Mmap {
+            name: "RING",
+            source,
+        })?;
         // SAFETY: the reader owns the map's descriptor, which stays open and the same for as long
         // as the reader lives.
         let ring =
@@ -119,6 +131,9 @@ impl Session {
             gate: GateControl::new(share(&ebpf, "GATE", 1)?),
             batches: share(&ebpf, "BATCHES", loaded.cpus)?,
             ring,
+            fill,
+            most_unread: 0,
+            running_slots: RunningSlots::default(),
             clock: WallClock::new(),
             logger,
             attached: Vec::new(),
@@ -225,6 +240,7 @@ impl Session {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+        self.most_unread = self.most_unread.max(self.fill.bytes());
         let ring = self.ring.get_mut();
         let mut items = ring.drain(DRAIN_ITEMS, &self.clock, sink);
         if items < DRAIN_ITEMS && self.gate.take_wake() {
@@ -271,6 +287,31 @@ impl Session {
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
         Ok(snapshot::read_counters(&self.ebpf)?)
+    }
+
+    /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
+    /// of the past are remembered. The numbers belong to slightly different moments.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn running(&mut self) -> Result<Snapshot, SessionError> {
+        let now_ns = self.elapsed_ns();
+        let slots = &mut self.running_slots;
+        Ok(snapshot::read_running(
+            &self.ebpf, self.shape, slots, now_ns,
+        )?)
+    }
+
+    /// Nanoseconds since the gate opened.
+    #[must_use]
+    pub fn elapsed_ns(&self) -> u64 {
+        clock::monotonic_ns().saturating_sub(self.opened_ns)
+    }
+
+    /// The most bytes that were unread in the ring at once since the last call, as seen whenever
+    /// it was about to be read.
+    pub fn take_most_unread(&mut self) -> u64 {
+        std::mem::take(&mut self.most_unread)
     }
 
     /// Closes the gate, waits until no program is running, and gives everything that is still on

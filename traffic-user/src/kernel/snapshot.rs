@@ -1,10 +1,10 @@
 //! Reads the kernel's counters, summed over all CPUs.
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap};
 
 use aya::{
     Ebpf,
-    maps::{Map, PerCpuArray, PerCpuHashMap},
+    maps::{Map, MapData, PerCpuArray, PerCpuHashMap},
 };
 use traffic_ebpf::{
     tally::{Count, Counters, NumberedKey},
@@ -41,21 +41,80 @@ pub(super) fn read_counters(ebpf: &Ebpf) -> Result<Vec<Counters>, LoadError> {
         .collect()
 }
 
+/// How long after its end a slot may still count: summaries that find the ring full are counted
+/// in the slot of the newest packet beside them, and no batch waits longer than some ticks.
+const SETTLED_NS: u64 = 2_000_000_000;
+
+/// The time slots of a running capture: those that cannot change any more are not read again.
+#[derive(Debug, Default)]
+pub(super) struct RunningSlots {
+    counts: Vec<SlotCounts>,
+    read_ns: u64,
+}
+
+impl RunningSlots {
+    /// Reads what may have changed up to `now_ns` after the gate opened.
+    fn read(
+        &mut self,
+        ebpf: &Ebpf,
+        shape: Shape,
+        now_ns: u64,
+    ) -> Result<Vec<(u32, SlotCounts)>, LoadError> {
+        let name = "SLOTS";
+        let array: PerCpuArray<_, Pod<SlotCounts>> = map(ebpf, name)?;
+        let first = shape.slot(self.read_ns.saturating_sub(SETTLED_NS)).index;
+        let last = shape.slot(now_ns).index;
+        self.counts.resize(last as usize + 1, SlotCounts::ZERO);
+        for index in first..=last {
+            self.counts[index as usize] = read_slot(&array, index)?;
+        }
+        self.read_ns = now_ns;
+        let slots = (0..).zip(self.counts.iter().copied());
+        Ok(slots.filter(|(_, counts)| !counts.is_zero()).collect())
+    }
+}
+
+/// Reads the maps while programs run. Summaries that were lost are read before the packets that
+/// they belong to, so that there are never more of them.
+pub(super) fn read_running(
+    ebpf: &Ebpf,
+    shape: Shape,
+    slots: &mut RunningSlots,
+    now_ns: u64,
+) -> Result<Snapshot, LoadError> {
+    Ok(Snapshot {
+        slots: slots.read(ebpf, shape, now_ns)?,
+        slot_numbered: read_numbered(ebpf, "SLOT_NUMBERED")?,
+        numbered: read_numbered(ebpf, "NUMBERED")?,
+        shape,
+        places: read_counters(ebpf)?,
+    })
+}
+
 fn read_slots(ebpf: &Ebpf) -> Result<Vec<(u32, SlotCounts)>, LoadError> {
     let name = "SLOTS";
     let array: PerCpuArray<_, Pod<SlotCounts>> = map(ebpf, name)?;
     let mut slots = Vec::new();
     for index in 0..array.len() {
-        let values = array
-            .get(&index, 0)
-            .map_err(|source| LoadError::Map { name, source })?;
-        let mut sum = SlotCounts::ZERO;
-        values.iter().for_each(|slot| sum.add(&slot.0));
-        if !sum.is_zero() {
-            slots.push((index, sum));
+        let counts = read_slot(&array, index)?;
+        if !counts.is_zero() {
+            slots.push((index, counts));
         }
     }
     Ok(slots)
+}
+
+fn read_slot<T: Borrow<MapData>>(
+    array: &PerCpuArray<T, Pod<SlotCounts>>,
+    index: u32,
+) -> Result<SlotCounts, LoadError> {
+    let values = array.get(&index, 0).map_err(|source| LoadError::Map {
+        name: "SLOTS",
+        source,
+    })?;
+    let mut sum = SlotCounts::ZERO;
+    values.iter().for_each(|slot| sum.add(&slot.0));
+    Ok(sum)
 }
 
 fn read_numbered(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(NumberedKey, Count)>, LoadError> {

@@ -87,6 +87,8 @@ pub struct Live {
     pub summaries: bool,
     /// What the writer of the capture file counted, if there is one.
     pub written: Option<Written>,
+    /// Whether the run goes on.
+    pub is_running: bool,
 }
 
 /// What the writer of a capture file counted.
@@ -100,7 +102,15 @@ pub struct Written {
 
 /// Makes the report of a run that has ended.
 #[must_use]
-pub fn report(stages: Stages, run: Run) -> Report {
+pub fn report(mut stages: Stages, run: Run) -> Report {
+    let mut report = so_far(&mut stages, run);
+    report.history = stages.history.into_sorted();
+    report
+}
+
+/// Makes a report of what `stages` have taken so far, without the packets of the history.
+#[must_use]
+pub fn so_far(stages: &mut Stages, run: Run) -> Report {
     let Stages {
         history,
         analysis,
@@ -108,12 +118,12 @@ pub fn report(stages: Stages, run: Run) -> Report {
         findings,
         totals,
     } = stages;
-    let tables = analysis.finish(run.top);
+    let tables = analysis.tables(run.top);
     let evicted = history.evicted();
-    let totals = totals.unwrap_or_default();
     let (measured, account) = match &run.totals {
         RunTotals::Kernel(live) => measure(live, run.bins, tables.records, evicted),
         RunTotals::Files { seen, filtered_out } => {
+            let totals = totals.clone().unwrap_or_default();
             let measured = Measured {
                 started_ns: tables.times_ns.map(|(first, _)| first),
                 duration_ns: tables.times_ns.map_or(0, |(first, last)| last - first),
@@ -160,11 +170,11 @@ pub fn report(stages: Stages, run: Run) -> Report {
         timeline: Timeline::default(),
         findings: found.into_iter().map(finding).collect(),
         findings_note: findings_note(findings.as_ref(), omitted, &ledger),
-        history: history.into_sorted(),
+        history: Vec::new(),
         ledger,
         notes: run.notes,
     };
-    let more_notes = notes(&report, &measured.bars, &dns);
+    let more_notes = notes(&report, &measured.bars, dns);
     report.notes.extend(more_notes);
     report.timeline = timeline(measured.bars, report.started.clone());
     report
@@ -207,6 +217,7 @@ fn measure(live: &Live, bins: u32, delivered: u64, evicted: u64) -> (Measured, A
         }),
         excerpts_lost: tally(Tally::ExcerptsLost),
         history_evicted: evicted,
+        is_running: live.is_running,
     };
     let measured = Measured {
         started_ns: Some(live.started_ns),
@@ -773,6 +784,7 @@ pub(super) mod tests {
             snapshot,
             wire: Some(count(5, 360)),
             summaries: true,
+            is_running: false,
             written: Some(Written {
                 frames: 3,
                 failed: 1,

@@ -20,16 +20,74 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
 const STYLE_HASH: &str = "4WFr98Gn4Pv7nwTf5iJEDmKV8xJEcmTYzaGiIQdMh68=";
+const LIVE_STYLE: &str = include_str!("html/live.css");
+const LIVE_SCRIPT: &str = include_str!("html/live.js");
+const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
+const LIVE_SCRIPT_HASH: &str = "mAJzepGNDcAKYhvguszZJEHECwEXd7U6Z9MygRfXCVw=";
 const SCRIPT_HASH: &str = "mMS2S6KLhz24oCVqYaoD4Oy06wddQcOui/XvmIiy/G0=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    let policy = format!("style-src 'sha256-{STYLE_HASH}'; script-src 'sha256-{SCRIPT_HASH}'");
+    let content = content(report, "");
+    let data = figure::data(report, &series::of(report));
+    format!(
+        "{}<body>\n{content}{}</body>\n</html>\n",
+        head(&policy, STYLE),
+        scripts(&data, "")
+    )
+}
+
+/// The page of a capture that goes on: it asks `events` for [`update`]s, and offers what else
+/// there is to be had.
+#[must_use]
+pub fn live(report: &Report, has_file: bool) -> String {
+    let policy = format!(
+        "style-src 'sha256-{STYLE_HASH}' 'sha256-{LIVE_STYLE_HASH}'; \
+         script-src 'sha256-{SCRIPT_HASH}' 'sha256-{LIVE_SCRIPT_HASH}'; connect-src 'self'"
+    );
+    let mut links = vec![
+        ("report.json", "Report as JSON"),
+        ("histogram.png", "Histogram as PNG"),
+        ("metrics", "Metrics"),
+    ];
+    if has_file {
+        links.push(("capture.pcapng", "Frames so far as pcapng"));
+    }
+    let mut bar = String::from("<nav class=\"live\"><span role=\"status\">Live</span>");
+    for (path, name) in links {
+        let _ = write!(bar, " <a href=\"{path}\">{name}</a>");
+    }
+    bar.push_str("</nav>\n");
+    let content = content(report, &bar);
+    let data = figure::data(report, &series::of(report));
+    format!(
+        "{}<body>\n{content}{}</body>\n</html>\n",
+        head(&policy, &format!("{STYLE}</style>\n<style>{LIVE_STYLE}")),
+        scripts(&data, &format!("<script>{LIVE_SCRIPT}</script>\n"))
+    )
+}
+
+/// What a live page needs to show `report`: JSON on one line with `content`, its HTML; `timeline`,
+/// its histogram's data; and `over`, whether it is the last.
+#[must_use]
+pub fn update(report: &Report) -> String {
+    let content = serde_json::Value::from(content(report, ""));
+    format!(
+        r#"{{"over":{},"timeline":{},"content":{content}}}"#,
+        report.ledger.in_flight.is_none(),
+        figure::data(report, &series::of(report)),
+    )
+}
+
+/// What stands in the page's body, with `bar` under its header.
+fn content(report: &Report, bar: &str) -> String {
     let series = series::of(report);
-    let mut page = head();
-    page.push_str("<body>\n");
+    let mut page = String::new();
     page.push_str(&verdict_line(report));
     page.push_str(&header(report));
+    page.push_str(bar);
     page.push_str("<main>\n");
     page.push_str(&key_figures(report));
     page.push_str(&findings(report));
@@ -42,31 +100,29 @@ pub fn render(report: &Report) -> String {
     }
     page.push_str(&tables(report, &series));
     page.push_str("</main>\n");
-    let _ = write!(
-        page,
-        r#"<footer>{}</footer>
-<script type="application/json" id="timeline">{}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"#,
-        Escaped(&report.generator),
-        figure::data(report, &series)
-    );
+    let _ = writeln!(page, "<footer>{}</footer>", Escaped(&report.generator));
     page
 }
 
-fn head() -> String {
+fn scripts(data: &str, more: &str) -> String {
+    format!(
+        r#"<script type="application/json" id="timeline">{data}</script>
+<script>{SCRIPT}</script>
+{more}"#
+    )
+}
+
+fn head(policy: &str, style: &str) -> String {
     format!(
         r#"<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{STYLE_HASH}'; script-src 'sha256-{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; {policy}; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Network Traffic Analysis</title>
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
 "#
     )
@@ -690,6 +746,8 @@ mod tests {
     fn the_policy_allows_exactly_our_style_and_script() {
         assert_eq!(STYLE_HASH, base64(&Sha256::digest(STYLE)), "page.css");
         assert_eq!(SCRIPT_HASH, base64(&Sha256::digest(SCRIPT)), "page.js");
+        assert_eq!(LIVE_STYLE_HASH, base64(&Sha256::digest(LIVE_STYLE)));
+        assert_eq!(LIVE_SCRIPT_HASH, base64(&Sha256::digest(LIVE_SCRIPT)));
         assert!(!render(&example::report()).contains(" style=\""));
     }
 

@@ -8,14 +8,14 @@ pub(crate) mod example;
 mod hierarchy;
 pub mod html;
 pub mod json;
-mod number;
+pub(crate) mod number;
 pub mod packets;
 mod scale;
 #[cfg(test)]
 pub(crate) mod schema;
-mod series;
+pub(crate) mod series;
 pub mod text;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -404,7 +404,9 @@ pub struct Ledger {
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,
-    /// Whether every identity holds.
+    /// Counted packets whose summaries have not been read yet; `None` when the run has ended.
+    pub in_flight: Option<u64>,
+    /// Whether every identity holds. They are judged when the run has ended; until then `true`.
     pub balanced: bool,
 }
 

@@ -1,12 +1,12 @@
 //! Numbers and foreign text as people read them.
 
 /// `12345` as `12,345`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     group(&n.to_string())
 }
 
 /// `1234567.5` as `1,234,567.5`.
-pub(super) fn group(number: &str) -> String {
+pub(crate) fn group(number: &str) -> String {
     let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
     let mut out = String::with_capacity(number.len() + number.len() / 3);
     for (index, digit) in whole.chars().enumerate() {
@@ -20,22 +20,22 @@ pub(super) fn group(number: &str) -> String {
 
 /// `950 B`, `1.21 MB`: decimal units, as networks count.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     scaled(n as f64, "B")
 }
 
 /// `12.4 Mbit/s`.
-pub(super) fn bits_per_second(bps: f64) -> String {
+pub(crate) fn bits_per_second(bps: f64) -> String {
     scaled(bps, "bit/s")
 }
 
 /// `1,240/s`, `0.25/s`.
-pub(super) fn per_second(rate: f64) -> String {
+pub(crate) fn per_second(rate: f64) -> String {
     format!("{}/s", significant(rate))
 }
 
 /// `0.0125 s`, `10 s`, `1 h 5 min`, `3 d 4 h`: at most two units.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(crate) fn seconds(seconds: f64) -> String {
     /// From how many seconds on, in which units.
     const UNITS: [(f64, f64, &str, f64, &str); 3] = [
         (86_400.0, 86_400.0, "d", 3600.0, "h"),
@@ -59,7 +59,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// `12.5 %` of `whole`; `< 0.1 %` rather than a zero that is none; never `100 %` of less.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-pub(super) fn percent(part: u64, whole: u64) -> String {
+pub(crate) fn percent(part: u64, whole: u64) -> String {
     if part == 0 || whole == 0 {
         return "0 %".to_owned();
     }
@@ -77,7 +77,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// `text` with what does not print, or turns the direction of writing, shown as an escape.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let directs = matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}' | '\u{fffe}'..='\u{ffff}');

@@ -5,27 +5,27 @@ use super::{Report, Timeline};
 
 /// Red, green, blue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Colour(pub(super) u8, pub(super) u8, pub(super) u8);
+pub(crate) struct Colour(pub(crate) u8, pub(crate) u8, pub(crate) u8);
 
 /// One layer of the stacked bars.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Protocol, or [`OTHER`].
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Same protocol, same colour, in every picture of a report.
-    pub(super) colour: Colour,
+    pub(crate) colour: Colour,
     /// Packets per bin of the timeline.
-    pub(super) bins: Vec<u64>,
+    pub(crate) bins: Vec<u64>,
     /// Bytes per bin.
-    pub(super) bytes: Vec<u64>,
+    pub(crate) bytes: Vec<u64>,
     /// Sum of `bins`.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
 }
 
 /// Layers at most, [`OTHER`] included: more could not be told apart.
-pub(super) const MAX_SERIES: usize = 8;
+pub(crate) const MAX_SERIES: usize = 8;
 /// Layer of everything that has none of its own.
-pub(super) const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// Okabe and Ito's colours for those who see colours differently
 /// (<https://jfly.uni-koeln.de/color/>), the most frequent protocols first.
@@ -54,7 +54,7 @@ const OTHER_COLOUR: Colour = Colour(0xA9, 0xAF, 0xB8);
 
 /// The layers of `report`'s timeline, most packets first, [`OTHER`] last. In every bin they sum
 /// to `timeline.bins` and `timeline.bytes`.
-pub(super) fn of(report: &Report) -> Vec<Series> {
+pub(crate) fn of(report: &Report) -> Vec<Series> {
     let timeline = &report.timeline;
     let mut ranked: Vec<(&String, u64)> = timeline
         .by_protocol
@@ -87,11 +87,20 @@ pub(super) fn of(report: &Report) -> Vec<Series> {
 }
 
 /// Colour of a protocol in the tables beside a chart of `series`.
-pub(super) fn colour_of(name: &str, series: &[Series]) -> Colour {
+pub(crate) fn colour_of(name: &str, series: &[Series]) -> Colour {
     series
         .iter()
         .find(|layer| layer.name == name)
         .map_or(OTHER_COLOUR, |layer| layer.colour)
+}
+
+/// Colour of a protocol by itself, as most reports have it.
+pub(crate) fn colour_of_name(name: &str) -> Colour {
+    if name == OTHER {
+        OTHER_COLOUR
+    } else {
+        colour(name, &[])
+    }
 }
 
 /// The fixed colour of `name`; without one, a spare that its name chooses and no layer has yet.

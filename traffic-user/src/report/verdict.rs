@@ -7,7 +7,7 @@ use super::{
 
 /// How much the reader may rely on the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Completeness {
+pub(crate) enum Completeness {
     /// Nothing to report on.
     Nothing,
     /// Everything that was asked for is there.
@@ -20,15 +20,15 @@ pub(super) enum Completeness {
 
 /// The headline of a report.
 #[derive(Clone, Debug)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// What the sentences amount to.
-    pub(super) completeness: Completeness,
+    pub(crate) completeness: Completeness,
     /// The most important first.
-    pub(super) sentences: Vec<String>,
+    pub(crate) sentences: Vec<String>,
 }
 
 /// Judges `report` by its ledger.
-pub(super) fn of(report: &Report) -> Verdict {
+pub(crate) fn of(report: &Report) -> Verdict {
     let ledger = &report.ledger;
     let losses = losses(report);
     if !ledger.balanced {
@@ -66,6 +66,9 @@ fn unbalanced(report: &Report) -> String {
 }
 
 fn nothing(report: &Report) -> Vec<String> {
+    if report.ledger.in_flight.is_some() {
+        return vec!["Running: no packets yet.".to_owned()];
+    }
     let mut sentences = vec!["No packets captured. No data to analyze.".to_owned()];
     if report.ledger.filtered_out > 0 {
         sentences.push(format!(
@@ -77,6 +80,12 @@ fn nothing(report: &Report) -> Vec<String> {
 }
 
 fn complete(report: &Report) -> String {
+    if report.ledger.in_flight.is_some() {
+        return format!(
+            "Running: every one of {} frames so far was counted, nothing was lost.",
+            count(report.ledger.matched)
+        );
+    }
     let frames = match report.ledger.matched {
         1 => "the one frame".to_owned(),
         matched => format!("every one of {} frames", count(matched)),

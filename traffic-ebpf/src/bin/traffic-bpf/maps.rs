@@ -80,6 +80,8 @@ static CONFIG: Config = Config {
     single_interface: 0,
     link: 0,
     filter_bytes: 0,
+    timing: 0,
+    reserved: 0,
 };
 
 /// Reads one field of the settings at run time: the compiler must not use the value above.

@@ -2,10 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use traffic_ebpf::{
-    config::{Gate, Interface, LINK_IP},
+    config::{Gate, Interface, LINK_IP, TIMED_RUNS},
     parse::{Link, Tag, parse_into},
     protocol::Protocol,
-    record::{EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Kind, Summary},
+    record::{Batch, EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Kind, Summary},
     tally::Tally,
 };
 
@@ -40,6 +40,7 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
         return None;
     }
     let batch = emit::batch()?;
+    let started_ns = start_timing(batch);
     // SAFETY: the address of a field of this CPU's value.
     let hook = &H::new(context, unsafe { &raw mut (*batch).join });
     let interface = interface(hook)?;
@@ -59,7 +60,30 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     };
     frame.observe(&interface, direction, gate, opened_ns);
     frame.record.release();
+    if started_ns != 0 {
+        // SAFETY: the helper only reads the clock.
+        let now_ns = unsafe { bpf_ktime_get_ns() };
+        frame.place.add(Tally::TimedRuns, 1);
+        frame.place.add(Tally::TimedNs, now_ns - started_ns);
+    }
     Some(())
+}
+
+/// The clock in nanoseconds where this frame is to be timed, else 0.
+#[inline(always)]
+fn start_timing(batch: *mut Batch) -> u64 {
+    if config!(timing) == 0 {
+        return 0;
+    }
+    // SAFETY: this CPU's value, and packets of one CPU do not overlap.
+    let countdown = unsafe { &mut (*batch).timing_countdown };
+    if *countdown != 0 {
+        *countdown -= 1;
+        return 0;
+    }
+    *countdown = TIMED_RUNS - 1;
+    // SAFETY: the helper only reads the clock.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 #[inline(always)]

@@ -18,6 +18,7 @@ use crate::{
     },
     cli::{CaptureArgs, Hook},
     command::UsageError,
+    diagnostics,
     kernel::{self, Interface},
     record::Direction,
     report::assemble::Written,
@@ -180,6 +181,25 @@ impl CaptureFile {
         }
     }
 
+    /// What was written so far; flushes.
+    pub(super) fn so_far(&mut self) -> Written {
+        self.flush();
+        self.written()
+    }
+
+    /// The file at hand.
+    pub(super) fn target(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    fn written(&self) -> Written {
+        let frames = self.written_before + self.writer.frames_written();
+        Written {
+            frames,
+            failed: self.offered - frames,
+        }
+    }
+
     /// Goes on to the next file.
     pub(super) fn rotate(&mut self) {
         let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
@@ -252,10 +272,10 @@ impl CaptureFile {
     fn note(&mut self, result: Result<(), WriteError>) {
         let Err(error) = result else { return };
         if !error.is_broken_pipe() {
-            eprintln!(
+            diagnostics::say(&format!(
                 "error: write {}: {error} (counting goes on, no more frames are written)",
                 self.path.display()
-            );
+            ));
         }
         self.failure = Some(error);
     }
@@ -271,11 +291,8 @@ impl CaptureFile {
         if let Some(postrotate) = self.postrotate.take() {
             postrotate.wait();
         }
-        let frames = self.written_before + self.writer.frames_written();
-        let written = Written {
-            frames,
-            failed: self.offered - frames,
-        };
+        let written = self.written();
+        let frames = written.frames;
         let failure = self.failure.filter(|error| !error.is_broken_pipe());
         let failure = failure.map(|error| {
             anyhow::Error::new(error).context(format!(

@@ -4,6 +4,7 @@ mod compare;
 mod describe;
 mod file;
 mod lines;
+mod live;
 mod loss;
 mod plan;
 mod postrotate;
@@ -12,7 +13,11 @@ mod stop;
 mod take;
 mod watch;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant as Clock},
+};
 
 use anyhow::Result;
 use tokio::time::Instant;
@@ -23,6 +28,7 @@ use self::{
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     file::{CaptureFile, link_type},
     lines::Lines,
+    live::Views,
     settings::{planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
@@ -39,8 +45,10 @@ use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
     kernel::{
-        self, HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous, Session,
+        self, Attached, HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous,
+        Session,
     },
+    live::view::{FileSoFar, Moment},
     report::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
@@ -72,13 +80,19 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .chain(lines)
         .collect();
     let outputs = Outputs::new(&args.output, &others)?;
+    let mut views = Views::new(&args)?;
     let mut capture = Capture::start(&args, &selected)?;
     if args.output.verbose > 0 {
         capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
     }
     capture.announce(&args);
-    let end = capture.until_stopped(&args, signals, events).await?;
-    let (report, failure) = capture.finish(&args, end).await?;
+    views.show(&args)?;
+    let end = capture
+        .until_stopped(&args, signals, events, &mut views)
+        .await;
+    views.leave_terminal();
+    let end = end?;
+    let (report, failure) = capture.finish(&args, end, &mut views).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
     }
@@ -88,6 +102,9 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
 }
+
+/// Rows that tables of live views have at least, to sort and to search.
+const LIVE_ROWS: usize = 50;
 
 /// Prints the filter for the interfaces that were named; without a name, for Ethernet.
 async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
@@ -179,12 +196,13 @@ impl Capture {
         args: &CaptureArgs,
         mut signals: Signals,
         mut events: LinkEvents,
+        views: &mut Views,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
         let mut watch = InterfaceWatch::new(self.session.attached());
-        let mut progress = Progress::new(planned, args.output.quiet > 0);
+        let mut progress = Progress::new(planned, args.output.quiet > 0 || args.live);
         let mut more = false;
         let end = loop {
             tokio::select! {
@@ -195,6 +213,7 @@ impl Capture {
                     }
                 }
                 () = at(deadline) => break End::Done,
+                () = views.stopped() => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
                         progress.say(&format!("note: {message}"));
@@ -211,6 +230,9 @@ impl Capture {
                     more = self.session.drain(&mut self.take);
                     if self.tick(&ticks, more, &mut progress)? {
                         break End::Done;
+                    }
+                    if views.is_due() {
+                        self.publish(args, views)?;
                     }
                 }
                 readable = self.session.readable(), if !more => {
@@ -294,12 +316,49 @@ impl Capture {
         Ok(!self.session.is_open())
     }
 
+    /// Gives a report of what there is so far to the live views.
+    fn publish(&mut self, args: &CaptureArgs, views: &mut Views) -> Result<()> {
+        let begun = Clock::now();
+        let written = self.take.file.as_mut().map(CaptureFile::so_far);
+        let elapsed_ns = self.session.elapsed_ns();
+        let snapshot = self.session.running()?;
+        let attached = self.session.attached();
+        let live = Live {
+            started_ns: self.session.started_ns(),
+            duration_ns: elapsed_ns,
+            wire: on_wire(&snapshot, attached),
+            snapshot: snapshot.clone(),
+            summaries: !args.counters_only,
+            written,
+            is_running: true,
+        };
+        let run = Run {
+            top: args.output.top.max(LIVE_ROWS),
+            ..run_of(args, attached, live, self.notes.clone())
+        };
+        let moment = Moment {
+            report: assemble::so_far(&mut self.take.stages, run),
+            elapsed_ns,
+            snapshot,
+            ring_unread_bytes: self.session.take_most_unread(),
+            file: self
+                .take
+                .file
+                .as_ref()
+                .map(CaptureFile::target)
+                .and_then(FileSoFar::of),
+        };
+        views.publish(moment, begun);
+        Ok(())
+    }
+
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
     /// that the run is to end with, if any.
     async fn finish(
         mut self,
         args: &CaptureArgs,
         end: End,
+        views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
         let started_ns = self.session.started_ns();
@@ -312,6 +371,8 @@ impl Capture {
             }
         }
         self.session.detach().await;
+        let last = views.is_watched().then(|| snapshot.clone());
+        let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
         if let Some(Err(error)) = self.take.log.map(PacketLog::finish) {
@@ -327,16 +388,32 @@ impl Capture {
             snapshot,
             summaries: !args.counters_only,
             written,
+            is_running: false,
         };
-        let run = Run {
-            source: source(args),
-            interfaces: attached.iter().map(interface_row).collect(),
-            totals: RunTotals::Kernel(Box::new(live)),
-            bins: args.output.bins,
-            top: args.output.top,
-            notes: self.notes,
-        };
-        Ok((assemble::report(self.take.stages, run), failure))
+        let run = run_of(args, &attached, live, self.notes);
+        let report = assemble::report(self.take.stages, run);
+        if let Some(snapshot) = last {
+            let moment = Moment {
+                report: report.clone(),
+                elapsed_ns: duration_ns,
+                snapshot,
+                ring_unread_bytes: 0,
+                file: target.and_then(FileSoFar::of),
+            };
+            views.publish(moment, Clock::now());
+        }
+        Ok((report, failure))
+    }
+}
+
+fn run_of(args: &CaptureArgs, attached: &[Attached], live: Live, notes: Vec<String>) -> Run {
+    Run {
+        source: source(args),
+        interfaces: attached.iter().map(interface_row).collect(),
+        totals: RunTotals::Kernel(Box::new(live)),
+        bins: args.output.bins,
+        top: args.output.top,
+        notes,
     }
 }
 

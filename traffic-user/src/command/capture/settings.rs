@@ -28,6 +28,7 @@ pub(super) fn settings(args: &CaptureArgs, selected: &[Interface]) -> Result<Set
         ring_bytes: args.buffer_size,
         planned: planned(args),
         bins: args.output.bins,
+        timing: args.live || args.listen.is_some(),
         filter: filter(args, selected)?,
         diagnostics: args.output.verbose > 1,
     })

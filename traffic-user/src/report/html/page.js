@@ -58,23 +58,24 @@
     return clock ? `${number} (${Math.floor(seconds / clock[0])} ${clock[1]})` : number;
   }
 
-  function chart(data) {
+  function chart(given) {
+    let data = given;
     const figure = document.getElementById('chart');
-    if (!figure || data.bins.length === 0) return;
+    if (!figure || data.bins.length === 0) return null;
     const bars = figure.querySelector('.bars');
     const axis = figure.querySelector('.y');
     const axisName = figure.querySelector('.axis-name');
-    const all = data.bins.length;
+    let all = data.bins.length;
     const view = { from: 0, to: all, bytes: false, log: false, hidden: new Set(), cursor: null, drag: null };
 
     function layers() {
-      const shown = data.series.filter((_, index) => !view.hidden.has(index));
+      const shown = data.series.filter((layer) => !view.hidden.has(layer.name));
       return view.bytes ? shown.map((layer) => ({ ...layer, bins: layer.bytes })) : shown;
     }
 
     // As many decimals as tell one bin from the next.
-    const decimals = Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(data.bin_seconds))));
-    const time = (bin) => grouped(Number((bin * data.bin_seconds).toFixed(decimals)));
+    const decimals = () => Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(data.bin_seconds))));
+    const time = (bin) => grouped(Number((bin * data.bin_seconds).toFixed(decimals())));
 
     const sum = (row) => row.slice(view.from, view.to).reduce((a, b) => a + b, 0);
     const total = (bin) => layers().reduce((height, layer) => height + (layer.bins[bin] ?? 0), 0);
@@ -184,16 +185,20 @@
       reset, range);
     figure.before(controls);
 
-    for (const item of figure.querySelectorAll('li[data-series]')) {
-      const index = Number(item.dataset.series);
-      const button = element('button', { type: 'button', 'aria-pressed': 'true', title: 'Show or hide' }, ...item.childNodes);
-      button.addEventListener('click', () => {
-        if (!view.hidden.delete(index)) view.hidden.add(index);
-        button.setAttribute('aria-pressed', String(!view.hidden.has(index)));
-        draw();
-      });
-      item.replaceChildren(button);
+    function legend() {
+      for (const item of figure.querySelectorAll('li[data-series]')) {
+        const { name } = data.series[Number(item.dataset.series)];
+        const pressed = () => String(!view.hidden.has(name));
+        const button = element('button', { type: 'button', 'aria-pressed': pressed(), title: 'Show or hide' }, ...item.childNodes);
+        button.addEventListener('click', () => {
+          if (!view.hidden.delete(name)) view.hidden.add(name);
+          button.setAttribute('aria-pressed', pressed());
+          draw();
+        });
+        item.replaceChildren(button);
+      }
     }
+    legend();
 
     function describe() {
       const zoomed = view.from > 0 || view.to < all;
@@ -286,19 +291,39 @@
       }
     });
     // Paper has another width than the screen: it gets the page's own figure, which fits any.
-    const printed = [bars, axis].map((svg) => [svg, [...svg.childNodes]]);
+    let printed = [bars, axis].map((svg) => [svg, [...svg.childNodes]]);
     addEventListener('beforeprint', () => {
+      if (printed.length === 0) return;
       for (const [svg, nodes] of printed) svg.replaceChildren(...nodes);
       axisName.textContent = 'Number of Packets';
     });
     addEventListener('afterprint', draw);
     new ResizeObserver(draw).observe(bars);
     draw();
+
+    // Takes newer data of a running capture; a zoom stays on the time that it shows.
+    return (next) => {
+      if (next.bins.length === 0) return;
+      const scale = data.bin_seconds / next.bin_seconds;
+      const zoomed = view.from > 0 || view.to < all;
+      data = next;
+      all = data.bins.length;
+      view.from = zoomed ? Math.min(all - 1, Math.round(view.from * scale)) : 0;
+      view.to = zoomed ? Math.min(all, Math.max(view.from + 1, Math.round(view.to * scale))) : all;
+      printed = [];
+      pressed = view.drag = null;
+      legend();
+      if (view.cursor === null) draw();
+      else point(Math.min(view.to - 1, Math.max(view.from, view.cursor)));
+    };
   }
+
+  // What brings a table's rows into the order and the choice of the user again.
+  const arrange = new Map();
 
   function sortable(table) {
     const body = table.tBodies[0];
-    const original = [...body.rows];
+    let original = [...body.rows];
     const headings = [...table.tHead.rows[0].cells];
     const key = (row, column) => {
       const cell = row.cells[column];
@@ -314,29 +339,54 @@
         const order = { [first]: second, [second]: 'none' }[heading.getAttribute('aria-sort')] ?? first;
         for (const other of headings) other.setAttribute('aria-sort', 'none');
         heading.setAttribute('aria-sort', order);
-        const sign = order === 'descending' ? -1 : 1;
-        const compare = (a, b) => numeric
-          ? key(a, column) - key(b, column)
-          : key(a, column).localeCompare(key(b, column), 'en', { numeric: true });
-        const rows = order === 'none' ? original : [...original].sort((a, b) => sign * compare(a, b));
-        body.append(...rows);
+        sort();
       });
     });
-    if (original.length >= 4) searchable(table, original);
+
+    function sort() {
+      const column = headings.findIndex((heading) => /cending/.test(heading.getAttribute('aria-sort')));
+      if (column < 0) return body.append(...original);
+      const sign = headings[column].getAttribute('aria-sort') === 'descending' ? -1 : 1;
+      const compare = (a, b) => typeof key(a, column) === 'number'
+        ? key(a, column) - key(b, column)
+        : key(a, column).localeCompare(key(b, column), 'en', { numeric: true });
+      return body.append(...[...original].sort((a, b) => sign * compare(a, b)));
+    }
+
+    let search = original.length >= 4 ? searchable(table) : null;
+    arrange.set(table, () => {
+      original = [...body.rows];
+      sort();
+      if (search) search();
+      else if (original.length >= 4) search = searchable(table);
+    });
   }
 
-  function searchable(table, rows) {
+  function searchable(table) {
     const title = table.closest('.card').querySelector('h2');
     const input = element('input', { type: 'search', placeholder: 'Search', 'aria-label': `Search ${title.textContent}` });
     const line = element('div', { class: 'title' });
     title.replaceWith(line);
     line.append(title, input);
-    input.addEventListener('input', () => {
+    const search = () => {
       const wanted = input.value.trim().toLowerCase();
-      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    });
+      for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    };
+    input.addEventListener('input', search);
+    return search;
   }
 
-  chart(JSON.parse(document.getElementById('timeline').textContent));
+  let redraw = chart(JSON.parse(document.getElementById('timeline').textContent));
   document.querySelectorAll('table.sortable').forEach(sortable);
+
+  // A live page announces what it brought up to date.
+  document.addEventListener('timeline', (event) => {
+    if (redraw) redraw(event.detail);
+    else redraw = chart(event.detail);
+  });
+  document.addEventListener('rows', (event) => {
+    const table = event.target;
+    if (arrange.has(table)) arrange.get(table)();
+    else if (table.matches('.sortable')) sortable(table);
+  });
 })();
