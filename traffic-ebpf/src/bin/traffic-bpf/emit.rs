@@ -232,7 +232,7 @@ pub(crate) fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameH
     }
 }
 
-/// Copies a DNS or ARP frame's first bytes into the ring; `false` when it is full.
+/// Copies the first bytes of a frame that asks for it into the ring; `false` when it is full.
 #[inline(always)]
 pub(crate) fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     reserve::<512, H>(hook, tag, header)
