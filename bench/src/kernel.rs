@@ -8,7 +8,7 @@ use aya::{
     Ebpf,
     programs::{SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
-use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection};
+use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection, record::Summary};
 use traffic_user::kernel::{Bench, PacketProgram, Settings};
 
 use crate::{
@@ -32,10 +32,12 @@ pub(crate) struct Args {
     repetitions: u16,
 }
 
-/// Runs of a program in one measurement: more than fill the ring once with summaries.
+/// Most runs of a program in one measurement.
 const RUNS: u32 = 100_000;
-/// Runs with whole long frames, of which the ring holds a few thousand.
-const LONG_RUNS: u32 = 20_000;
+/// Size of the ring: the default of `traffic capture`.
+const RING_BYTES: u32 = 16 << 20;
+/// What the ring holds beside a frame's or excerpt's bytes: its own header, and room for a tag.
+const ITEM_BYTES: usize = 56;
 /// What a path may cost over the recorded ratio: noise between runs of one machine.
 const MARGIN: f64 = 1.25;
 /// Measurements of one path that may be thrown away because the ring was full.
@@ -49,6 +51,24 @@ struct Mode {
     sample: u32,
     /// The frames that are measured; `None` for all.
     frames: Option<&'static [&'static str]>,
+}
+
+impl Mode {
+    /// As many runs as fit three quarters of the ring, even if nobody empties it meanwhile.
+    fn runs(&self, sample: &Sample) -> u32 {
+        let summary = size_of::<Summary>() + 1;
+        let frame = if self.snaplen == 0 {
+            0
+        } else {
+            let copied = sample.frame.len().min(self.snaplen as usize);
+            copied.next_power_of_two().max(128) + ITEM_BYTES
+        };
+        let is_excerpted = matches!(sample.name, "arp" | "dns");
+        let excerpt = if is_excerpted { 512 + ITEM_BYTES } else { 0 };
+        let bytes = summary + frame + excerpt;
+        let runs = RING_BYTES as usize / 4 * 3 / bytes;
+        u32::try_from(runs).unwrap_or(RUNS).min(RUNS)
+    }
 }
 
 const SHORT_AND_LONG: Option<&[&str]> = Some(&["udp4", "1514 B"]);
@@ -166,9 +186,10 @@ fn measure(
         snaplen: mode.snaplen,
         sample: mode.sample,
         summaries: mode.summaries,
-        ring_bytes: 16 << 20,
+        ring_bytes: RING_BYTES,
         planned: Some(Duration::from_hours(1)),
         bins: 30,
+        filter: None,
         diagnostics: false,
     };
     let mut bench = Bench::load(&settings, &[LINK_ETHERNET], true)?;
@@ -195,8 +216,7 @@ fn cost(
     repetitions: u16,
 ) -> Result<Cost> {
     let frame = &sample.frame;
-    let is_long = mode.snaplen as usize > frame.len() && frame.len() > 128;
-    let runs = if is_long { LONG_RUNS } else { RUNS };
+    let runs = mode.runs(sample);
     let wanted = usize::from(repetitions);
     let mut ns = Vec::new();
     for _ in 0..wanted + TRIES {

@@ -1,5 +1,9 @@
 //! Measures what `traffic` costs: nanoseconds of its programs per packet, packet rates and CPU
 //! time beside other tools, and reading of capture files beside other readers.
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "numbers of packets, bytes and measurements are far below 2^52"
+)]
 
 mod environment;
 mod frames;

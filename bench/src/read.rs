@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use traffic_user::{
-    capture_file::{CaptureWriter, InterfaceDescription, LinkType},
+    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
     record::Direction,
 };
 
@@ -221,13 +221,7 @@ impl Measured {
 /// Writes a capture of at least `bytes`: the mix of sizes from many sources, and now and then every
 /// other kind of frame. Returns the number of packets.
 fn write_capture(path: &Path, bytes: u64) -> Result<u64> {
-    let interface = InterfaceDescription {
-        name: "veth0".to_owned(),
-        link_type: LinkType::ETHERNET,
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    };
+    let interface = InterfaceDescription::new("veth0", LinkType::ETHERNET);
     let mut writer = CaptureWriter::create(path, &[interface])
         .with_context(|| format!("write {}", path.display()))?;
     let mut mix: Vec<Vec<u8>> = [60, 60, 594, 60, 60, 594, 1514, 60, 594, 60, 594, 60]
@@ -246,13 +240,14 @@ fn write_capture(path: &Path, bytes: u64) -> Result<u64> {
         let frame = if number % 64 == 63 { other } else { frame };
         // 1 µs apart.
         let timestamp_ns = 1_700_000_000_000_000_000 + packets * 1000;
-        writer.write_frame(
-            0,
+        writer.write_frame(&Frame {
+            interface: 0,
             timestamp_ns,
-            u32::try_from(frame.len())?,
-            Direction::Ingress,
-            frame,
-        )?;
+            wire_len: u32::try_from(frame.len())?,
+            direction: Direction::Ingress,
+            dropped: 0,
+            data: frame,
+        })?;
         packets += 1;
         written += frame.len() as u64 + 44;
     }

@@ -83,6 +83,11 @@ const WHOLE: Case = ours(
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE",
     "frames_written",
 );
+const WHOLE_SMALL_RING: Case = ours(
+    "traffic, + whole frames to a file, 4 MiB ring",
+    "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -B 4M",
+    "frames_written",
+);
 const TCPDUMP_96: Case = peer(
     "tcpdump -s 96",
     "tcpdump -i veth0 -n -Z root -s 96 -w CAPTURE",
@@ -186,6 +191,7 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
                 SAMPLED,
                 SNAPPED,
                 WHOLE,
+                WHOLE_SMALL_RING,
                 TCPDUMP_128,
                 TCPDUMP,
                 TCPDUMP_LARGE,

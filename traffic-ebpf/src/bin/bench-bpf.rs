@@ -8,6 +8,10 @@
     clippy::needless_pass_by_value,
     reason = "the attributes of the entry points wrap and export them"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the low 16 bits are what is meant"
+)]
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX},
@@ -139,13 +143,12 @@ unsafe fn write_headers(frame: *mut u8, len: u32, source: u32) {
 /// `frame` must have two bytes at `offset`.
 #[inline(always)]
 unsafe fn put(frame: *mut u8, offset: usize, value: u32) {
-    // SAFETY: guaranteed by the caller; BPF targets of this kernel take unaligned words, and all
-    // offsets are even behind an aligned frame.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         frame
             .add(offset)
-            .cast::<u16>()
-            .write((value as u16).to_be());
+            .cast::<[u8; 2]>()
+            .write((value as u16).to_be_bytes());
     }
 }
 
