@@ -3,6 +3,7 @@
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod lint;
 mod process;
 mod run;
@@ -23,6 +24,7 @@ enum Xtask {
     Run(run::Run),
     Demo(demo::Demo),
     Test(test::Test),
+    Fuzz(fuzz::Fuzz),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Xtask::Run(run) => run.run(),
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
+        Xtask::Fuzz(fuzz) => fuzz.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),
