@@ -10,7 +10,7 @@ use traffic_ebpf::{
     protocol::{Selection, Selector},
 };
 use traffic_tests::{Need, Test, program};
-use traffic_user::kernel::{Bench, PacketProgram, Settings};
+use traffic_user::kernel::{Access, Bench, PacketProgram, Settings};
 
 fn main() -> ExitCode {
     traffic_tests::main(&[
@@ -91,7 +91,7 @@ const MOST_INSTRUCTIONS: u32 = 200_000;
 struct Variant {
     settings: Settings,
     links: &'static [u32],
-    xdp_load_bytes: bool,
+    access: Access,
 }
 
 /// Of the combinations, those that a short run tries; prime, so that each choice is among them.
@@ -100,7 +100,7 @@ const SHORT_STEP: usize = 41;
 fn accepts(variants: Vec<Variant>) -> Result<()> {
     let mut most = PacketProgram::ALL.map(|program| (program, 0, String::new()));
     for variant in &variants {
-        let mut bench = Bench::load(&variant.settings, variant.links, variant.xdp_load_bytes)?;
+        let mut bench = Bench::load(&variant.settings, variant.links, variant.access)?;
         for (program, count, with) in &mut most {
             let instructions = bench.verified_instructions(*program);
             let instructions = instructions.with_context(|| format!("{variant:?}"))?;
@@ -139,7 +139,10 @@ fn variants() -> Vec<Variant> {
             diagnostics: false,
         },
         links: &[LINK_ETHERNET],
-        xdp_load_bytes: true,
+        access: Access {
+            xdp_load_bytes: true,
+            always_copied: false,
+        },
     };
     let mut variants = vec![plain];
     each(&mut variants, &[0, 128, 262_144], |v, snaplen| {
@@ -166,7 +169,7 @@ fn variants() -> Vec<Variant> {
         v.settings.diagnostics = diagnostics;
     });
     each(&mut variants, &[true, false], |v, has| {
-        v.xdp_load_bytes = has
+        v.access.xdp_load_bytes = has;
     });
     let links: [&[u32]; 3] = [&[LINK_ETHERNET], &[LINK_IP], &[LINK_ETHERNET, LINK_IP]];
     each(&mut variants, &links, |v, links| v.links = links);

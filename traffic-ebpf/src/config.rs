@@ -37,8 +37,9 @@ pub struct Config {
     pub single_interface: u32,
     /// `LINK_…` of that interface.
     pub link: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// 1 = headers are always read through the hook's helper, as they are of packets in several
+    /// buffers. Only tests ask for it.
+    pub always_copied: u32,
 }
 
 /// An entry of the map from ifindex to interface.

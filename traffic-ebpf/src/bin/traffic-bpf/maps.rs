@@ -73,7 +73,7 @@ static CONFIG: Config = Config {
     xdp_load_bytes: 0,
     single_interface: 0,
     link: 0,
-    reserved: 0,
+    always_copied: 0,
 };
 
 /// Reads one field of the settings at run time: the compiler must not use the value above.

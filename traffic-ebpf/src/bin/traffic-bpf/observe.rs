@@ -60,7 +60,8 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     let headers = &mut summary.headers;
     let mut header_len = parse_into(hook, link, headers);
     bound::barrier();
-    if headers.status != 0 && hook.linear_len() < hook.len() {
+    let is_short = headers.status != 0 && hook.linear_len() < hook.len();
+    if is_short || config!(always_copied) == 1 {
         header_len = hook.parse_copied(link, headers);
     }
     let protocol = Protocol::from_index(headers.protocol);
