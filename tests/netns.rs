@@ -1,11 +1,17 @@
 //! Network namespaces joined by a pair of virtual Ethernet interfaces, gone when dropped.
 
 use std::{
+    fs::File,
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
+    thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::{
+    sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
+    unistd::Pid,
+};
 
 /// The interface in both namespaces of a [`VethPair`].
 pub const VETH: &str = "veth0";
@@ -56,6 +62,72 @@ impl Namespace {
         let mut words = line.split_whitespace();
         let program = words.next().context("run an empty line")?;
         run(self.command(program).args(words))
+    }
+
+    /// Does `work` in a thread that lives inside the namespace and stays on one CPU. Packets it
+    /// sends over a pair of virtual interfaces arrive on that CPU, in the order they were sent.
+    ///
+    /// # Errors
+    /// When the namespace is gone.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        cpu: usize,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<Work<T>> {
+        let path = format!("/run/netns/{}", self.name);
+        let namespace = File::open(&path).with_context(|| format!("open {path}"))?;
+        Ok(Work(thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).context("enter the namespace")?;
+            let mut cpus = CpuSet::new();
+            cpus.set(cpu)?;
+            sched_setaffinity(Pid::from_raw(0), &cpus).context("stay on one CPU")?;
+            work()
+        })))
+    }
+
+    /// [`Namespace::spawn`], and waits for its end.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn within<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.spawn(0, work)?.join()
+    }
+
+    /// Frames that `interface` has received and sent.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn packets(&self, interface: &str) -> Result<(u64, u64)> {
+        let count = |name| -> Result<u64> {
+            let path = format!("/sys/class/net/{interface}/statistics/{name}");
+            Ok(self.run(&format!("cat {path}"))?.trim().parse()?)
+        };
+        Ok((count("rx_packets")?, count("tx_packets")?))
+    }
+}
+
+/// What a thread inside a namespace is doing.
+#[derive(Debug)]
+pub struct Work<T>(JoinHandle<Result<T>>);
+
+impl<T> Work<T> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn join(self) -> Result<T> {
+        self.0
+            .join()
+            .map_err(|_| anyhow!("the work inside the namespace panicked"))?
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Capture files in every form that their formats allow, byte by byte.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! Captures that the test makes: every header the parser knows, whole and damaged.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use std::path::Path;
 
 use anyhow::Result;

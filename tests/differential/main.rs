@@ -160,8 +160,14 @@ impl Report {
         for file in &self.left_out {
             println!("left out: {file}");
         }
-        for (rule, packets) in &self.excused {
-            println!("rule \"{rule}\": {} packets", packets.len());
+        for rule in RULES {
+            if let Some(packets) = self.excused.get(rule.name) {
+                let packets = packets.len();
+                println!(
+                    "{packets} packets by rule \"{}\": {}",
+                    rule.name, rule.reason
+                );
+            }
         }
         for line in &self.disagreements {
             println!("{line}");

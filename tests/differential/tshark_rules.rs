@@ -5,7 +5,8 @@
 
 use traffic_ebpf::parse::ParseError::{
     self, BadIpv4Header, BadIpv4Length, BadIpv6Header, BadTransportLength, TooManyExtensions,
-    TruncatedExtension, TruncatedIpv4, TruncatedIpv6, TruncatedTransport, TruncatedVlan,
+    TruncatedExtension, TruncatedIpv4, TruncatedIpv6, TruncatedLink, TruncatedTransport,
+    TruncatedVlan,
 };
 
 use traffic_user::capture_file::LinkType;
@@ -122,6 +123,18 @@ pub(crate) const RULES: &[Rule] = &[
             matches!(frame.link_type.0, 113 | 276)
                 && ours.ether_type == Some(0)
                 && theirs.ether_type.is_none()
+        },
+    },
+    Rule {
+        name: "Linux cooked v2 header cut",
+        reason: "without its whole link header a frame is unparsed; tshark shows the protocol, \
+                 which is the header's first field",
+        example: Bytes(276, "08060000000000020001040602000000"),
+        fields: &[Class, EtherType],
+        applies: |frame, ours, _| {
+            frame.link_type.0 == 276
+                && has_error(frame, &[TruncatedLink])
+                && ours.class == "unparsed"
         },
     },
     Rule {

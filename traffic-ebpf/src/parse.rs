@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// VLAN tags that are followed; IEEE 802.1ad has two, Linux follows as many as this.
-pub const MAX_VLAN_TAGS: usize = 8;
+pub const MAX_VLAN_TAGS: u32 = 8;
 /// IPv6 extension headers that are followed. RFC 8200 lists six kinds.
 pub const MAX_EXTENSION_HEADERS: usize = 10;
 
@@ -130,6 +130,20 @@ impl Tag {
         NonZeroU32::new(u32::from(tpid) << 16 | u32::from(tci)).map(Self)
     }
 
+    /// The tag that [`Tag::bits`] gave; `None` for 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        NonZeroU32::new(bits).map(Self)
+    }
+
+    /// The tag as one number; 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub fn bits(tag: Option<Self>) -> u32 {
+        tag.map_or(0, |tag| tag.0.get())
+    }
+
     /// Tag protocol identifier.
     #[inline(always)]
     #[must_use]
@@ -178,6 +192,9 @@ pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Head
     if let Err(error) = walk.link(link) {
         walk.headers.status = error as u8;
     }
+    if matches!(link, Link::Ethernet(_)) && !walk.headers.has_ip_header() {
+        walk.ethernet_addresses();
+    }
     walk.header_len
 }
 
@@ -225,38 +242,54 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn link(&mut self, link: Link) -> Result<(), ParseError> {
-        match link {
-            Link::Ethernet(tag) => self.ethernet(tag),
-            Link::Ip => {
-                let [first]: [u8; 1] = self.read(0, ParseError::TruncatedLink)?;
-                match first >> 4 {
-                    4 => self.network(ETHER_TYPE_IPV4, 0),
-                    6 => self.network(ETHER_TYPE_IPV6, 0),
-                    _ => Err(ParseError::BadIpv4Header),
-                }
-            }
-            Link::Network { ether_type, offset } => self.tagged(ether_type, offset, 0),
+        let (ether_type, offset, tags) = match link {
+            Link::Ethernet(tag) => self.ethernet(tag)?,
+            Link::Ip => (self.ip_version()?, 0, 0),
+            // An offset outside of the frame is one at its end: nothing can be read there.
+            Link::Network { ether_type, offset } => (ether_type, offset.min(self.end), 0),
+        };
+        // The verifier checks what follows once for all kinds of link.
+        let ether_type = self.packet.join(u32::from(ether_type)) as u16;
+        let offset = self.packet.join(offset);
+        let tags = self.packet.join(tags);
+        self.tagged(ether_type, offset, tags)
+    }
+
+    /// The `EtherType` that the version of a bare IP header stands for.
+    #[inline(always)]
+    fn ip_version(&self) -> Result<u16, ParseError> {
+        let [first]: [u8; 1] = self.read(0, ParseError::TruncatedLink)?;
+        match first >> 4 {
+            4 => Ok(ETHER_TYPE_IPV4),
+            6 => Ok(ETHER_TYPE_IPV6),
+            _ => Err(ParseError::BadIpv4Header),
+        }
+    }
+
+    /// `EtherType`, where its payload begins, and how many tags came before it.
+    #[inline(always)]
+    fn ethernet(&mut self, tag: Option<Tag>) -> Result<(u16, u32, u32), ParseError> {
+        let ether_type: [u8; 2] =
+            self.read(size_of::<[[u8; 6]; 2]>() as u32, ParseError::TruncatedLink)?;
+        let ether_type = type_or_length(u16::from_be_bytes(ether_type));
+        if let Some(tag) = tag {
+            self.add_tag(0, tag.tci());
+        }
+        Ok((ether_type, EthHdr::LEN as u32, u32::from(tag.is_some())))
+    }
+
+    /// Takes the addresses of a frame that has no others.
+    #[inline(always)]
+    fn ethernet_addresses(&mut self) {
+        if let Some(header) = self.packet.read::<EthHdr>(0) {
+            self.headers.src_addr[..6].copy_from_slice(&header.src_addr);
+            self.headers.dst_addr[..6].copy_from_slice(&header.dst_addr);
+            self.headers.flags |= FLAG_MAC;
         }
     }
 
     #[inline(always)]
-    fn ethernet(&mut self, tag: Option<Tag>) -> Result<(), ParseError> {
-        let header: EthHdr = self.read(0, ParseError::TruncatedLink)?;
-        self.headers.src_addr[..6].copy_from_slice(&header.src_addr);
-        self.headers.dst_addr[..6].copy_from_slice(&header.dst_addr);
-        self.headers.flags |= FLAG_MAC;
-        let ether_type = type_or_length(u16::from_be(header.ether_type));
-        match tag {
-            Some(tag) => {
-                self.add_tag(0, tag.tci());
-                self.tagged(ether_type, EthHdr::LEN as u32, 1)
-            }
-            None => self.tagged(ether_type, EthHdr::LEN as u32, 0),
-        }
-    }
-
-    #[inline(always)]
-    fn add_tag(&mut self, index: usize, tci: u16) {
+    fn add_tag(&mut self, index: u32, tci: u16) {
         if index == 0 {
             self.headers.vlan[0] = tci;
             self.headers.flags |= FLAG_VLAN;
@@ -272,7 +305,7 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
         &mut self,
         mut ether_type: u16,
         mut offset: u32,
-        tags: usize,
+        tags: u32,
     ) -> Result<(), ParseError> {
         let mut index = tags;
         while is_vlan(ether_type) {
@@ -397,14 +430,9 @@ impl<P: Packet + ?Sized> Walk<'_, P> {
 
     #[inline(always)]
     fn addresses<const N: usize>(&mut self, src: [u8; N], dst: [u8; N], family: u8) {
-        if N < 6 {
-            // The Ethernet addresses stood here.
-            self.headers.src_addr = [0; 16];
-            self.headers.dst_addr = [0; 16];
-        }
         self.headers.src_addr[..N].copy_from_slice(&src);
         self.headers.dst_addr[..N].copy_from_slice(&dst);
-        self.headers.flags = self.headers.flags & !FLAG_MAC | family;
+        self.headers.flags |= family;
     }
 
     #[inline(always)]
@@ -523,3 +551,6 @@ fn type_or_length(field: u16) -> u16 {
 fn is_vlan(ether_type: u16) -> bool {
     matches!(ether_type, 0x8100 | 0x88a8 | 0x9100)
 }
+
+#[cfg(test)]
+mod tests;

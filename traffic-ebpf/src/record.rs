@@ -26,12 +26,6 @@ pub const FLAG_VLAN_INNER: u8 = 1 << 7;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
-    /// `EtherType` after VLAN tags; [`crate::protocol::ETHER_TYPE_LLC`] for 802.3 frames.
-    pub ether_type: u16,
-    /// VLAN tag control information, outer first: priority (3 bits), DEI (1), VLAN id (12).
-    pub vlan: [u16; 2],
-    /// Offset of a later fragment in bytes; otherwise 0.
-    pub fragment_offset: u16,
     /// Source address, network byte order: IPv4 in the first 4 bytes, MAC in the first 6.
     pub src_addr: [u8; 16],
     /// Destination address, as `src_addr`.
@@ -39,6 +33,12 @@ pub struct Headers {
     /// Network byte order. Source and destination port; type and code of ICMP in the first two
     /// bytes; the IP identification of a later fragment (IPv4 in the last two bytes).
     pub transport: [u8; 4],
+    /// `EtherType` after VLAN tags; [`crate::protocol::ETHER_TYPE_LLC`] for 802.3 frames.
+    pub ether_type: u16,
+    /// VLAN tag control information, outer first: priority (3 bits), DEI (1), VLAN id (12).
+    pub vlan: [u16; 2],
+    /// Offset of a later fragment in bytes; otherwise 0.
+    pub fragment_offset: u16,
     /// IP protocol number after IPv6 extension headers; 0 without an IP header.
     pub ip_proto: u8,
     /// Byte 13 of the TCP header (RFC 9293): CWR ECE URG ACK PSH RST SYN FIN.
@@ -106,6 +106,13 @@ impl Headers {
         ParseError::from_code(self.status)
     }
 
+    /// Whether the addresses are those of an IP header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_ip_header(&self) -> bool {
+        self.flags & (FLAG_IPV4 | FLAG_IPV6) != 0
+    }
+
     /// 4, 6, or 0 where no IP header was read.
     #[inline(always)]
     #[must_use]
@@ -139,6 +146,15 @@ impl Headers {
             )
     }
 
+    /// Byte 13 of the TCP header, where it was read.
+    #[must_use]
+    pub fn read_tcp_flags(&self) -> Option<u8> {
+        let tcp = Protocol::from_index(self.protocol).is_tcp();
+        // Only a header that was cut before the byte leaves it 0 with an error.
+        (tcp && !self.has(FLAG_LATER_FRAGMENT) && (self.status == 0 || self.tcp_flags != 0))
+            .then_some(self.tcp_flags)
+    }
+
     /// ICMP or `ICMPv6` type and code, where they were read.
     #[must_use]
     pub fn icmp_type_code(&self) -> Option<(u8, u8)> {
@@ -160,13 +176,14 @@ impl Headers {
         self.vlan.into_iter().take(count).map(|tci| tci & 0x0fff)
     }
 
-    /// Whether the frame asks for its first bytes to travel up with it: DNS and ARP.
+    /// Whether the frame asks for its first bytes to travel up with it: DNS, ARP, and fragments.
     #[inline(always)]
     #[must_use]
     pub const fn wants_excerpt(&self) -> bool {
         self.protocol == Protocol::DnsUdp as u8
             || self.protocol == Protocol::DnsTcp as u8
             || self.ether_type == ETHER_TYPE_ARP
+            || self.has(FLAG_FRAGMENT)
     }
 }
 
@@ -176,12 +193,12 @@ impl Headers {
 pub struct Summary {
     /// In the ring `CLOCK_MONOTONIC` nanoseconds; user space turns it into wall-clock time.
     pub timestamp_ns: u64,
-    /// Bytes from the link header, without FCS, before any truncation.
-    pub wire_len: u32,
+    /// What the headers said. It stands here so that addresses are aligned.
+    pub headers: Headers,
     /// Number of the interface in this run, in the order of its interface table.
     pub interface: u16,
-    /// What the headers said.
-    pub headers: Headers,
+    /// Bytes from the link header, without FCS, before any truncation.
+    pub wire_len: u32,
 }
 
 impl Summary {
@@ -247,31 +264,29 @@ pub struct Batch {
     pub sample_countdown: u32,
     /// Index of the time slot that covers `slot_start_ns..slot_end_ns`.
     pub slot: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Where a value is stored and read back, so that the verifier forgets what it knows of it.
+    pub join: u32,
     /// Nanoseconds since the gate opened.
     pub slot_start_ns: u64,
     /// Nanoseconds since the gate opened.
     pub slot_end_ns: u64,
     /// Explicit padding.
     pub reserved_tail: [u64; 3],
-    /// The records, oldest first.
-    pub records: [Summary; BATCH_RECORDS],
-    /// The packet at hand. Not part of what is sent, unless it travels alone.
-    pub current: Single,
+    /// The records, oldest first; the one at `count` is being written. The last is for a packet
+    /// that arrives while the flush program works on the others: it travels alone.
+    pub records: [Summary; BATCH_RECORDS + 1],
 }
 
 /// A batch of one record: the same bytes, without the room for more.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Single {
     /// [`Kind::Batch`].
     pub kind: u32,
     /// 1.
     pub count: u32,
-    /// Where a value is stored and read back, so that the verifier forgets what it knows of it.
-    pub join: u32,
     /// Explicit padding up to [`BATCH_HEADER_BYTES`].
-    pub reserved: [u32; 13],
+    pub reserved: [u64; 7],
     /// The record.
     pub record: Summary,
 }
@@ -304,6 +319,6 @@ pub struct FrameHeader {
 const _: () = assert!(size_of::<Headers>() == 50);
 const _: () = assert!(size_of::<Summary>() == 64);
 const _: () = assert!(size_of::<Single>() == BATCH_HEADER_BYTES + 64);
-const _: () = assert!(size_of::<Batch>() == BATCH_HEADER_BYTES + 64 * BATCH_RECORDS + 128);
+const _: () = assert!(size_of::<Batch>() == BATCH_HEADER_BYTES + 64 * (BATCH_RECORDS + 1));
 const _: () = assert!(core::mem::offset_of!(Batch, records) == BATCH_HEADER_BYTES);
 const _: () = assert!(size_of::<FrameHeader>() == 32);

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::quality::FixedState;
 use traffic_ebpf::{
     protocol::Protocol,
-    record::{FLAG_IPV4, FLAG_IPV6, FLAG_MAC},
+    record::{FLAG_IPV4, FLAG_IPV6, FLAG_MAC, FLAG_VLAN},
     tally::Count,
 };
 
@@ -35,6 +35,10 @@ pub struct Analysis {
     source_estimate: Option<Cardinality>,
     ports: Vec<[u64; 2]>,
     sizes: SizeHistogram,
+    /// By byte 13 of the TCP header.
+    tcp_flags: Vec<u64>,
+    /// By VLAN id.
+    vlans: Vec<Count>,
     records: u64,
     first_ns: u64,
     last_ns: u64,
@@ -95,6 +99,10 @@ pub struct Tables {
     pub ports: Table,
     /// Frame sizes; `None` without records.
     pub sizes: Option<FrameSizes>,
+    /// TCP packets by byte 13 of the header, most packets first; always exact.
+    pub tcp_flags: Vec<(u8, u64)>,
+    /// Frames by VLAN id, the outer one of two, most packets first; always exact.
+    pub vlans: Vec<(u16, Count)>,
     /// Timestamps of the earliest and the latest record in nanoseconds since the Unix epoch;
     /// `None` without records.
     pub times_ns: Option<(u64, u64)>,
@@ -110,7 +118,7 @@ pub struct Table {
 }
 
 /// Frame sizes in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameSizes {
     /// Smallest.
     pub min: u32,
@@ -120,6 +128,8 @@ pub struct FrameSizes {
     pub p95: u32,
     /// Longest.
     pub max: u32,
+    /// Frames by range of size: smallest and largest size, frames.
+    pub ranges: Vec<(u32, Option<u32>, u64)>,
 }
 
 impl Default for Analysis {
@@ -139,6 +149,8 @@ impl Analysis {
             source_estimate: None,
             ports: vec![[0; 2]; PORT_KINDS.len() << 16],
             sizes: SizeHistogram::new(),
+            tcp_flags: vec![0; 1 << 8],
+            vlans: vec![Count::default(); 1 << 12],
             records: 0,
             first_ns: u64::MAX,
             last_ns: 0,
@@ -154,6 +166,14 @@ impl Analysis {
         self.first_ns = self.first_ns.min(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
         self.sizes.add(record.wire_len());
+        let headers = record.headers();
+        if let Some(flags) = headers.read_tcp_flags() {
+            self.tcp_flags[usize::from(flags)] += 1;
+        }
+        if headers.has(FLAG_VLAN) {
+            let id = usize::from(headers.vlan[0] & 0x0fff);
+            self.vlans[id] += Count { packets: 1, bytes };
+        }
         if let Some(index) = port_index(record) {
             self.ports[index][0] += 1;
             self.ports[index][1] += bytes;
@@ -253,7 +273,10 @@ impl Analysis {
                 median: self.sizes.percentile(50),
                 p95: self.sizes.percentile(95),
                 max: self.sizes.max(),
+                ranges: self.sizes.ranges(),
             }),
+            tcp_flags: frequent(&self.tcp_flags, |packets| *packets, top),
+            vlans: frequent(&self.vlans, |count| count.packets, top),
             times_ns: (self.records > 0).then_some((self.first_ns, self.last_ns)),
         }
     }
@@ -308,6 +331,21 @@ fn table<K: Copy + Eq + Hash + Ord>(
             .collect(),
         max_missed: counts.max_missed(),
     }
+}
+
+/// Indices and values that occur, most packets first, at most `top`.
+fn frequent<I: TryFrom<usize>, T: Copy>(
+    counts: &[T],
+    packets: impl Fn(&T) -> u64,
+    top: usize,
+) -> Vec<(I, T)> {
+    let mut used: Vec<_> = counts.iter().enumerate().collect();
+    used.retain(|(_, count)| packets(count) > 0);
+    used.sort_by_key(|(_, count)| std::cmp::Reverse(packets(count)));
+    used.truncate(top);
+    used.into_iter()
+        .filter_map(|(index, count)| Some((I::try_from(index).ok()?, *count)))
+        .collect()
 }
 
 #[inline]
@@ -403,6 +441,18 @@ mod tests {
             median: 60,
             p95: 1514,
             max: 1514,
+            ranges: vec![
+                (0, Some(19), 0),
+                (20, Some(39), 0),
+                (40, Some(79), 3),
+                (80, Some(159), 0),
+                (160, Some(319), 0),
+                (320, Some(639), 0),
+                (640, Some(1279), 0),
+                (1280, Some(2559), 1),
+                (2560, Some(5119), 0),
+                (5120, None, 0),
+            ],
         };
         assert_eq!(tables.sizes, Some(sizes));
         assert_eq!(tables.times_ns, Some((1000, 4000)));

@@ -83,6 +83,10 @@ pub struct CaptureArgs {
     /// binary.
     #[arg(short = 'B', long, value_name = "SIZE", default_value = "16M", value_parser = parse_buffer_size)]
     pub buffer_size: u32,
+    /// Fail with exit code 1 when more than this percentage of summaries or of frames to write was
+    /// lost.
+    #[arg(long, value_name = "PCT", value_parser = parse_percentage)]
+    pub max_loss: Option<f64>,
     /// List interfaces and exit.
     #[arg(short = 'D', long)]
     pub list_interfaces: bool,
@@ -207,6 +211,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
 }
 
+/// Reads `0`, `0.1`, `5%`.
+fn parse_percentage(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    number
+        .parse()
+        .ok()
+        .filter(|percentage| (0.0..=100.0).contains(percentage))
+        .ok_or_else(|| "not a percentage (0 to 100)".to_owned())
+}
+
 /// Reads `16M`, `4096` (KiB); rounds up to a power of two of at least a page.
 fn parse_buffer_size(text: &str) -> Result<u32, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -245,6 +259,15 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert!(parse_duration("-1").is_err());
         assert!(parse_duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn percentages_end_at_a_hundred() {
+        assert_eq!(parse_percentage("0"), Ok(0.0));
+        assert_eq!(parse_percentage("0.5%"), Ok(0.5));
+        for wrong in ["-1", "101", "NaN", "few"] {
+            assert!(parse_percentage(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::record::PacketRecord;
 /// bound. All 256 IP protocol numbers fit, less those that have a name.
 const MAX_NUMBERED: usize = 256;
 
+/// IP versions in the order of [`version_index`].
+const IP_VERSION: [u8; IP_VERSIONS] = [0, 4, 6];
+
 /// What one line of the protocol table stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leaf {
@@ -48,9 +51,8 @@ impl From<&NumberedKey> for Leaf {
 /// Packets and bytes by leaf class, IP version, parse error and interface.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    whole: [Count; Protocol::COUNT],
-    numbered: BTreeMap<Class, Count>,
-    versions: [u64; IP_VERSIONS],
+    whole: [[Count; Protocol::COUNT]; IP_VERSIONS],
+    numbered: BTreeMap<Class, [Count; IP_VERSIONS]>,
     errors: [u64; ParseError::ALL.len()],
     interfaces: Vec<Count>,
 }
@@ -69,8 +71,7 @@ impl Counts {
             let Leaf::Numbered(class) = Leaf::from(key) else {
                 continue;
             };
-            *counts.numbered.entry(class).or_default() += *count;
-            counts.versions[version_index(key.ip_version)] += count.packets;
+            counts.numbered.entry(class).or_default()[version_index(key.ip_version)] += *count;
             let place = usize::try_from(key.place).unwrap_or(usize::MAX);
             *counts.interface_mut(place / 2) += *count;
         }
@@ -78,11 +79,9 @@ impl Counts {
     }
 
     fn add_place(&mut self, place: usize, counters: &Counters) {
-        for (version, protocols) in self.versions.iter_mut().zip(&counters.protocols) {
-            for (whole, count) in self.whole.iter_mut().zip(protocols) {
-                *whole += *count;
-                *version += count.packets;
-            }
+        let whole = self.whole.as_flattened_mut().iter_mut();
+        for (whole, count) in whole.zip(counters.protocols.as_flattened()) {
+            *whole += *count;
         }
         for (error, count) in self.errors.iter_mut().zip(counters.errors) {
             *error += count;
@@ -108,7 +107,7 @@ impl Counts {
             packets: 1,
             bytes: u64::from(record.wire_len()),
         };
-        self.versions[version_index(headers.ip_version())] += 1;
+        let version = version_index(headers.ip_version());
         if let Some(error) = usize::from(headers.status)
             .checked_sub(1)
             .and_then(|index| self.errors.get_mut(index))
@@ -118,30 +117,26 @@ impl Counts {
         *self.interface_mut(usize::from(record.interface())) += count;
         let protocol = Protocol::from_index(headers.protocol);
         if protocol.is_numbered() {
-            return self.add_numbered(headers.class(), count);
+            return self.add_numbered(headers.class(), version, count);
         }
-        self.whole[protocol as usize] += count;
+        self.whole[version][protocol as usize] += count;
         Leaf::Whole(protocol)
     }
 
-    fn add_numbered(&mut self, class: Class, count: Count) -> Leaf {
+    fn add_numbered(&mut self, class: Class, version: usize, count: Count) -> Leaf {
         if self.numbered.len() >= MAX_NUMBERED && !self.numbered.contains_key(&class) {
-            self.whole[class.protocol as usize] += count;
+            self.whole[version][class.protocol as usize] += count;
             return Leaf::Whole(class.protocol);
         }
-        *self.numbered.entry(class).or_default() += count;
+        self.numbered.entry(class).or_default()[version] += count;
         Leaf::Numbered(class)
     }
 
     /// Leaf classes that occur, most packets first. DNS over UDP and over TCP are one.
     #[must_use]
     pub fn leaves(&self) -> Vec<(String, Count)> {
-        let whole = Protocol::all().zip(self.whole);
-        let whole = whole.map(|(protocol, count)| (Leaf::Whole(protocol), count));
-        let numbered = self.numbered.iter();
-        let numbered = numbered.map(|(class, count)| (Leaf::Numbered(*class), *count));
         let mut by_name = BTreeMap::<String, Count>::new();
-        for (leaf, count) in whole.chain(numbered).filter(|(_, count)| count.packets > 0) {
+        for (leaf, _, count) in self.cells() {
             *by_name.entry(leaf.to_string()).or_default() += count;
         }
         let mut leaves: Vec<_> = by_name.into_iter().collect();
@@ -149,12 +144,29 @@ impl Counts {
         leaves
     }
 
+    /// Every leaf class of every IP version (4, 6, or 0 for none) that occurs, each once. DNS over
+    /// UDP and over TCP are two.
+    pub fn cells(&self) -> impl Iterator<Item = (Leaf, u8, Count)> {
+        let whole = IP_VERSION.into_iter().zip(&self.whole);
+        let whole = whole.flat_map(|(version, counts)| {
+            let leaves = Protocol::all().map(Leaf::Whole).zip(counts);
+            leaves.map(move |(leaf, count)| (leaf, version, *count))
+        });
+        let numbered = self.numbered.iter().flat_map(|(class, counts)| {
+            let versions = IP_VERSION.into_iter().zip(counts);
+            versions.map(|(version, count)| (Leaf::Numbered(*class), version, *count))
+        });
+        whole
+            .chain(numbered)
+            .filter(|(_, _, count)| count.packets > 0)
+    }
+
     /// All packets and their bytes: the sum of the leaf classes.
     #[must_use]
     pub fn total(&self) -> Count {
         let mut total = Count::default();
-        for count in self.whole.iter().chain(self.numbered.values()) {
-            total += *count;
+        for (_, _, count) in self.cells() {
+            total += count;
         }
         total
     }
@@ -162,16 +174,18 @@ impl Counts {
     /// Packets of IP version `version` (4 or 6).
     #[must_use]
     pub fn ip(&self, version: u8) -> u64 {
-        self.versions[version_index(version)]
+        self.cells()
+            .filter(|(_, of, _)| *of == version)
+            .map(|(_, _, count)| count.packets)
+            .sum()
     }
 
-    /// Packets of the classes that `belongs` picks.
+    /// Packets of the classes that `belongs` takes, those without a number of their own apart.
     #[must_use]
     pub fn of(&self, belongs: impl Fn(Protocol) -> bool) -> u64 {
-        Protocol::all()
-            .zip(&self.whole)
-            .filter(|(protocol, _)| belongs(*protocol))
-            .map(|(_, count)| count.packets)
+        self.cells()
+            .filter(|(leaf, _, _)| matches!(leaf, Leaf::Whole(protocol) if belongs(*protocol)))
+            .map(|(_, _, count)| count.packets)
             .sum()
     }
 

@@ -1,6 +1,10 @@
 //! DNS questions and how they were answered (RFC 1035, section 4).
 
-use std::{cmp::Reverse, collections::HashMap, fmt::Write};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
 
 /// Names with their types that are kept; what comes later is only counted.
 const MAX_QUESTIONS: usize = 10_000;
@@ -16,6 +20,10 @@ const MIN_QUERY_BYTES: usize = HEADER_BYTES + 5;
 pub struct DnsTable {
     questions: HashMap<Vec<u8>, Tally>,
     other: u64,
+    /// Questions by record type; `None` where the message was cut before it.
+    record_types: BTreeMap<Option<u16>, u64>,
+    /// Answers by response code.
+    response_codes: [u64; 16],
 }
 
 /// Messages about one question.
@@ -46,6 +54,10 @@ impl DnsTable {
         let Some(message) = Message::read(payload) else {
             return;
         };
+        match message.answer {
+            None => *self.record_types.entry(message.record_type).or_default() += 1,
+            Some(code) => self.response_codes[usize::from(code)] += 1,
+        }
         let tally = if let Some(tally) = self.questions.get_mut(&message.question) {
             tally
         } else if self.questions.len() < MAX_QUESTIONS {
@@ -74,6 +86,25 @@ impl DnsTable {
         }
     }
 
+    /// Questions by record type, as in [`Question::record_type`].
+    #[must_use]
+    pub fn record_types(&self) -> BTreeMap<String, u64> {
+        let types = self.record_types.iter();
+        types
+            .map(|(record_type, count)| (shown_type(*record_type), *count))
+            .collect()
+    }
+
+    /// Answers by response code, without those that did not occur.
+    #[must_use]
+    pub fn response_codes(&self) -> BTreeMap<String, u64> {
+        let codes = (0..).zip(self.response_codes);
+        codes
+            .filter(|(_, count)| *count > 0)
+            .map(|(code, count)| (response_code_name(code), count))
+            .collect()
+    }
+
     /// Messages about questions beyond the first 10,000.
     #[must_use]
     pub fn other(&self) -> u64 {
@@ -100,7 +131,7 @@ impl Question {
         let answers = (0..).zip(tally.answers);
         Self {
             name,
-            record_type: record_type.map_or_else(|| "?".to_owned(), type_name),
+            record_type: shown_type(record_type),
             queries: tally.queries,
             answers: answers
                 .filter(|(_, count)| *count > 0)
@@ -117,6 +148,7 @@ struct Message {
     /// The name with its length octets and the final 0, in lower case, then the type's two bytes
     /// if the message reaches that far.
     question: Vec<u8>,
+    record_type: Option<u16>,
 }
 
 impl Message {
@@ -140,6 +172,9 @@ impl Message {
         }
         Some(Self {
             answer: (flags & 0x80 != 0).then_some(code & 0x0f),
+            record_type: record_type
+                .first_chunk()
+                .map(|bytes| u16::from_be_bytes(*bytes)),
             question,
         })
     }
@@ -200,6 +235,10 @@ fn push_escaped(name: &mut String, byte: u8) {
         0x21..=0x7e => name.push(char::from(byte)),
         _ => write!(name, "\\{byte:03}").expect("a String takes everything"),
     }
+}
+
+fn shown_type(record_type: Option<u16>) -> String {
+    record_type.map_or_else(|| "?".to_owned(), type_name)
 }
 
 /// Mnemonic of a record type (IANA DNS parameters), or `TYPE` and its number (RFC 3597).
@@ -295,6 +334,16 @@ mod tests {
             question(".", "TYPE4711", 1, &[]),
         ];
         assert_eq!(table.top(10), expected);
+        let types = [("A", 1), ("HTTPS", 2), ("TYPE4711", 1)];
+        assert_eq!(
+            table.record_types(),
+            types.map(|(name, n)| (name.to_owned(), n)).into()
+        );
+        let codes = [("NOERROR", 1), ("NXDOMAIN", 1)];
+        assert_eq!(
+            table.response_codes(),
+            codes.map(|(name, n)| (name.to_owned(), n)).into()
+        );
         assert_eq!(table.top(1), expected[..1]);
     }
 

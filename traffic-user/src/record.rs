@@ -99,11 +99,34 @@ fn address(headers: &Headers, bytes: &[u8; 16]) -> Option<Address> {
         Some(Address::V4([a, b, c, d]))
     } else if headers.has(FLAG_IPV6) {
         Some(Address::V6(*bytes))
-    } else if headers.has(FLAG_MAC) {
+    } else if headers.has(FLAG_MAC) && bytes[..6] != [0; 6] {
+        // Zeros are nobody: loopback's, and the receiver of a Linux cooked capture.
         Some(Address::Mac([a, b, c, d, e, f]))
     } else {
         None
     }
+}
+
+/// Names of the bits in byte 13 of the TCP header (RFC 9293), as people say them: `SYN ACK`,
+/// `PSH ACK`; `none` for 0.
+#[must_use]
+pub fn tcp_flag_names(flags: u8) -> String {
+    const NAMES: [(u8, &str); 8] = [
+        (0x02, "SYN"),
+        (0x01, "FIN"),
+        (0x04, "RST"),
+        (0x08, "PSH"),
+        (0x20, "URG"),
+        (0x10, "ACK"),
+        (0x40, "ECE"),
+        (0x80, "CWR"),
+    ];
+    let set = NAMES.iter().filter(|(bit, _)| flags & bit != 0);
+    let names: Vec<_> = set.map(|(_, name)| *name).collect();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(" ")
 }
 
 impl fmt::Display for Address {

@@ -24,6 +24,8 @@ pub struct Bars {
     pub lost: Vec<u64>,
     /// Packets per bar of each leaf class that occurs, by its name.
     pub by_protocol: BTreeMap<String, Vec<u64>>,
+    /// Bytes per bar, as `by_protocol`.
+    pub bytes_by_protocol: BTreeMap<String, Vec<u64>>,
 }
 
 impl Bars {
@@ -35,6 +37,7 @@ impl Bars {
             bytes: empty.clone(),
             lost: empty,
             by_protocol: BTreeMap::new(),
+            bytes_by_protocol: BTreeMap::new(),
         }
     }
 
@@ -55,14 +58,20 @@ impl Bars {
         usize::try_from(index).unwrap_or(usize::MAX).min(bars - 1)
     }
 
-    fn add(&mut self, index: usize, leaf: Leaf, packets: u64) {
-        if packets == 0 {
+    fn add(&mut self, index: usize, leaf: Leaf, count: Count) {
+        if count.packets == 0 {
             return;
         }
-        self.packets[index] += packets;
+        self.packets[index] += count.packets;
+        self.bytes[index] += count.bytes;
         let bars = self.packets.len();
-        let series = self.by_protocol.entry(leaf.to_string());
-        series.or_insert_with(|| vec![0; bars])[index] += packets;
+        for (series, amount) in [
+            (&mut self.by_protocol, count.packets),
+            (&mut self.bytes_by_protocol, count.bytes),
+        ] {
+            let series = series.entry(leaf.to_string());
+            series.or_insert_with(|| vec![0; bars])[index] += amount;
+        }
     }
 
     /// Bars from gate open to gate close, `span_ns` later, of the kernel's time slots summed over
@@ -83,14 +92,12 @@ impl Bars {
             let index = result.slot_index(shape, slot);
             result.lost[index] += counts.lost;
             for (protocol, count) in Protocol::all().zip(counts.protocols) {
-                result.bytes[index] += count.bytes;
-                result.add(index, Leaf::Whole(protocol), count.packets);
+                result.add(index, Leaf::Whole(protocol), count);
             }
         }
         for (key, count) in numbered {
             let index = result.slot_index(shape, key.place);
-            result.bytes[index] += count.bytes;
-            result.add(index, Leaf::from(key), count.packets);
+            result.add(index, Leaf::from(key), *count);
         }
         result
     }
@@ -129,6 +136,15 @@ struct Moment {
     time_ns: u64,
     bytes: u32,
     leaf: Leaf,
+}
+
+impl Moment {
+    fn count(&self) -> Count {
+        Count {
+            packets: 1,
+            bytes: self.bytes.into(),
+        }
+    }
 }
 
 impl Timeline {
@@ -175,8 +191,7 @@ impl Timeline {
         let mut result = Bars::new(bars, span_ns);
         for moment in &self.exact {
             let index = result.index(moment.time_ns - self.first_ns);
-            result.bytes[index] += u64::from(moment.bytes);
-            result.add(index, moment.leaf, 1);
+            result.add(index, moment.leaf, moment.count());
         }
         if let Some(slots) = &self.slots {
             slots.fill(&mut result, self.first_ns, self.last_ns);
@@ -193,9 +208,8 @@ struct Slots {
     shift: u32,
     /// Number of the slot at index 0: the one with the first packet.
     base: u64,
-    whole: [Vec<u64>; Protocol::COUNT],
-    numbered: BTreeMap<Leaf, Vec<u64>>,
-    bytes: Vec<u64>,
+    whole: [Vec<Count>; Protocol::COUNT],
+    numbered: BTreeMap<Leaf, Vec<Count>>,
 }
 
 impl Slots {
@@ -209,7 +223,6 @@ impl Slots {
             base: first_ns >> shift,
             whole: Default::default(),
             numbered: BTreeMap::new(),
-            bytes: empty_slots(),
         }
     }
 
@@ -221,7 +234,6 @@ impl Slots {
             slot = (moment.time_ns >> self.shift) - self.base;
         }
         let index = usize::try_from(slot).expect("slot < SLOTS");
-        self.bytes[index] += u64::from(moment.bytes);
         let series = match moment.leaf {
             Leaf::Whole(protocol) => &mut self.whole[protocol as usize],
             Leaf::Numbered(_) => self.numbered.entry(moment.leaf).or_default(),
@@ -229,7 +241,7 @@ impl Slots {
         if series.is_empty() {
             *series = empty_slots();
         }
-        series[index] += 1;
+        series[index] += moment.count();
     }
 
     /// Makes room for `first_ns..=last_ns`, which include all that was covered before.
@@ -258,26 +270,22 @@ impl Slots {
         self.base >>= 1;
     }
 
-    fn series_mut(&mut self) -> impl Iterator<Item = &mut Vec<u64>> {
+    fn series_mut(&mut self) -> impl Iterator<Item = &mut Vec<Count>> {
         let counts = self.whole.iter_mut().chain(self.numbered.values_mut());
-        counts
-            .chain([&mut self.bytes])
-            .filter(|series| !series.is_empty())
+        counts.filter(|series| !series.is_empty())
     }
 
     fn fill(&self, bars: &mut Bars, first_ns: u64, last_ns: u64) {
         let whole = Protocol::all().map(Leaf::Whole).zip(&self.whole);
         let numbered = self.numbered.iter().map(|(leaf, series)| (*leaf, series));
         let series: Vec<_> = whole.chain(numbered).collect();
-        for (slot, bytes) in (self.base..).zip(&self.bytes) {
+        for (index, slot) in (self.base..self.base.saturating_add(SLOTS)).enumerate() {
             let start_ns = slot << self.shift;
             let end_ns = start_ns.saturating_add((1 << self.shift) - 1);
             let middle_ns = start_ns.max(first_ns).midpoint(end_ns.min(last_ns));
-            let index = bars.index(middle_ns.saturating_sub(first_ns));
-            let slot = usize::try_from(slot - self.base).expect("slot < SLOTS");
-            bars.bytes[index] += bytes;
+            let bar = bars.index(middle_ns.saturating_sub(first_ns));
             for (leaf, series) in &series {
-                bars.add(index, *leaf, series.get(slot).copied().unwrap_or(0));
+                bars.add(bar, *leaf, series.get(index).copied().unwrap_or_default());
             }
         }
     }
@@ -288,8 +296,8 @@ fn fits(first_ns: u64, last_ns: u64, shift: u32) -> bool {
     (last_ns >> shift) - (first_ns >> shift) < SLOTS
 }
 
-fn empty_slots() -> Vec<u64> {
-    vec![0; usize::try_from(SLOTS).expect("SLOTS is small")]
+fn empty_slots() -> Vec<Count> {
+    vec![Count::default(); usize::try_from(SLOTS).expect("SLOTS is small")]
 }
 
 #[cfg(test)]
@@ -329,6 +337,8 @@ mod tests {
         assert_eq!(bars.by_protocol["dns"], [0, 12]);
         assert_eq!(bars.by_protocol["ip-proto-89"], [0, 16]);
         assert_eq!(bars.by_protocol.len(), 3);
+        assert_eq!(bars.bytes_by_protocol["dns"], [0, 1200]);
+        assert_eq!(bars.bytes_by_protocol.len(), 3);
         assert!((bars.width_s() - 40e-9).abs() < 1e-18);
     }
 
@@ -436,6 +446,8 @@ mod tests {
             for (name, series) in &exact.by_protocol {
                 let total = folded.by_protocol[name].iter().sum::<u64>();
                 prop_assert_eq!(total, series.iter().sum::<u64>());
+                let bytes = folded.bytes_by_protocol[name].iter().sum::<u64>();
+                prop_assert_eq!(bytes, 60 * total);
             }
             // Running totals differ only by what lies within one slot of the edge.
             let slot = (last - first) / 2047 + 1;

@@ -3,6 +3,9 @@
 /// Sizes that have a counter of their own.
 const EXACT_SIZES: usize = 1 << 16;
 
+/// The smallest size of each range.
+const RANGES: [u32; 10] = [0, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120];
+
 /// Counts frames by size: each byte up to 65,535 by itself, and all longer super-frames together.
 #[derive(Clone, Debug)]
 pub(crate) struct SizeHistogram {
@@ -43,6 +46,22 @@ impl SizeHistogram {
         self.max
     }
 
+    /// Frames by range: smallest size, largest size, frames. The ranges are those of tshark's
+    /// packet lengths, and all frames are in one of them.
+    pub(crate) fn ranges(&self) -> Vec<(u32, Option<u32>, u64)> {
+        let ends = RANGES.iter().skip(1).map(|from| Some(from - 1));
+        let ends = ends.chain([None]);
+        RANGES
+            .iter()
+            .zip(ends)
+            .map(|(from, to)| {
+                let index = |size: u32| usize::try_from(size).map_or(EXACT_SIZES, |size| size);
+                let end = to.map_or(self.counts.len(), |to| index(to) + 1);
+                (*from, to, self.counts[index(*from)..end].iter().sum())
+            })
+            .collect()
+    }
+
     /// The smallest size such that at least `percent` percent of the frames are not longer. It is
     /// exact up to 65,535 bytes; beyond, it is the largest size.
     pub(crate) fn percentile(&self, percent: u64) -> u32 {
@@ -71,6 +90,21 @@ mod tests {
         assert_eq!((sizes.min(), sizes.max()), (Some(60), 1514));
         assert_eq!((sizes.percentile(50), sizes.percentile(75)), (60, 60));
         assert_eq!((sizes.percentile(76), sizes.percentile(95)), (1514, 1514));
+    }
+
+    #[test]
+    fn every_frame_is_in_one_range() {
+        let mut sizes = SizeHistogram::new();
+        for size in [0, 19, 20, 79, 80, 5119, 5120, 200_000] {
+            sizes.add(size);
+        }
+        let ranges = sizes.ranges();
+        let frames: Vec<_> = ranges.iter().map(|(_, _, frames)| *frames).collect();
+        assert_eq!(frames, [2, 1, 1, 1, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(ranges[9].1, None);
+        for pair in ranges.windows(2) {
+            assert_eq!(pair[0].1, Some(pair[1].0 - 1));
+        }
     }
 
     #[test]

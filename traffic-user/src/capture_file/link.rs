@@ -7,7 +7,7 @@ use std::fmt;
 use pcap_file::DataLink;
 use traffic_ebpf::{
     parse::{Link, ParseError, parse},
-    protocol::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6},
+    protocol::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPE_MIN},
     record::{FLAG_EGRESS, FLAG_IPV4, FLAG_IPV6, FLAG_MAC, Headers},
 };
 
@@ -79,10 +79,11 @@ impl fmt::Display for LinkType {
         if let Some((_, name, _)) = self.row() {
             return f.write_str(name);
         }
-        match DataLink::from(self.0) {
-            DataLink::Unknown(number) => write!(f, "LINKTYPE_{number}"),
-            known => write!(f, "{known:?}"),
+        let known = DataLink::from(self.0);
+        if matches!(known, DataLink::Unknown(_)) {
+            return write!(f, "LINKTYPE_{}", self.0);
         }
+        write!(f, "{known:?}")
     }
 }
 
@@ -132,9 +133,9 @@ fn locate(layout: Layout, data: &[u8]) -> Option<Located> {
             // Families are small numbers, so the wrong byte order shows.
             let swapped = family > 0xffff;
             let family = if swapped { family.swap_bytes() } else { family };
-            let ether_type = match family {
+            let ether_type = match u16::try_from(family) {
                 // Some write an `EtherType` here.
-                0x0600..=0xffff => family as u16,
+                Ok(number) if number >= ETHER_TYPE_MIN => number,
                 _ => family_ether_type(family),
             };
             network(ether_type, 4)
@@ -198,8 +199,7 @@ fn ppp(data: &[u8]) -> Option<Link> {
         0x0283 => 0x8848, // MPLS multicast
         _ => ETHER_TYPE_PPP,
     };
-    // At most 4.
-    Some(network(ether_type, offset as u32))
+    Some(network(ether_type, u32::try_from(offset).ok()?))
 }
 
 /// `LINKTYPE_LINUX_SLL`: packet type, device type, address length, address (8), protocol.

@@ -15,3 +15,6 @@ pub use read::{
     read, read_from,
 };
 pub use write::{CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, WriteError};
+
+#[cfg(test)]
+mod tests;

@@ -150,12 +150,12 @@ where
     let mut window = Window::new(input);
     let magic = window.magic()?;
     if magic == Blocks::MAGIC {
-        drive(window, Blocks::new(), each)
+        Ok(drive(window, Blocks::new(), each))
     } else if Classic::is_magic(magic) {
         let header = window.whole_header(Classic::HEADER_BYTES)?;
         let classic = Classic::new(header)?;
         window.consume(Classic::HEADER_BYTES);
-        drive(window, classic, each)
+        Ok(drive(window, classic, each))
     } else {
         Err(ReadError::UnknownFormat(magic))
     }
@@ -223,11 +223,7 @@ enum Pause {
     Fault(ReadError),
 }
 
-fn drive<R, D, F>(
-    mut window: Window<R>,
-    mut decoder: D,
-    mut each: F,
-) -> Result<ReadSummary, ReadError>
+fn drive<R, D, F>(mut window: Window<R>, mut decoder: D, mut each: F) -> ReadSummary
 where
     R: Read,
     D: Decoder,
@@ -249,11 +245,11 @@ where
         }
     };
     let interfaces = decoder.interfaces().iter();
-    Ok(ReadSummary {
+    ReadSummary {
         packets,
         interfaces: interfaces.map(|known| known.described.clone()).collect(),
         fault,
-    })
+    }
 }
 
 /// Delivers what lies whole in `bytes`, and says how many of them that were.

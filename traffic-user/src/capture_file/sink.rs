@@ -30,7 +30,7 @@ pub(super) struct Sink {
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
-    bytes: u32,
+    bytes: usize,
     is_frame: bool,
 }
 
@@ -58,6 +58,11 @@ impl Sink {
         })
     }
 
+    /// Whether somebody may be reading along: a pipe, a socket, a terminal.
+    pub(super) fn is_stream(&self) -> bool {
+        !self.is_regular
+    }
+
     /// Frames that lie whole in the file.
     pub(super) fn frames_written(&self) -> u64 {
         self.frames_written
@@ -77,8 +82,7 @@ impl Sink {
         let before = self.buffer.len();
         encode(&mut self.buffer);
         self.records.push(Record {
-            // Far below 4 GiB: a frame's length is bounded by the snapshot length.
-            bytes: (self.buffer.len() - before) as u32,
+            bytes: self.buffer.len() - before,
             is_frame,
         });
         Ok(())
@@ -110,7 +114,7 @@ impl Sink {
     fn count(&mut self, records: &[Record], written: u64) -> u64 {
         let mut kept = 0;
         for record in records {
-            let end = kept + u64::from(record.bytes);
+            let end = kept + record.bytes as u64;
             if end > written {
                 break;
             }

@@ -133,7 +133,7 @@ impl CaptureWriter {
         };
         match format {
             Format::Pcap => writer.pcap_header(interfaces)?,
-            Format::Pcapng => writer.block(section_header().into_block())?,
+            Format::Pcapng => writer.block(&section_header().into_block())?,
         }
         for interface in interfaces {
             writer.add_interface(interface)?;
@@ -152,7 +152,7 @@ impl CaptureWriter {
                 let others = self.link_types.iter().copied();
                 one_link_type(others.chain([interface.link_type]))?;
             }
-            Format::Pcapng => self.block(interface_block(interface).into_block())?,
+            Format::Pcapng => self.block(&interface_block(interface).into_block())?,
         }
         self.link_types.push(interface.link_type);
         // Interfaces of a machine are far fewer.
@@ -206,6 +206,12 @@ impl CaptureWriter {
         Ok(self.sink.flush()?)
     }
 
+    /// Whether somebody may be reading along: the output is a pipe, a socket or a terminal.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.sink.is_stream()
+    }
+
     /// Frames that lie whole in the file. Those that were gathered since the last flush are not
     /// among them, and after an error those that did not fit never will be.
     #[must_use]
@@ -221,7 +227,7 @@ impl CaptureWriter {
     pub fn finish(&mut self, statistics: &[InterfaceStatistics]) -> Result<(), WriteError> {
         if self.format == Format::Pcapng {
             for (number, statistics) in (0..).zip(statistics) {
-                self.block(statistics_block(number, statistics).into_block())?;
+                self.block(&statistics_block(number, statistics).into_block())?;
             }
         }
         self.flush()
@@ -243,12 +249,12 @@ impl CaptureWriter {
     }
 
     /// Adds a block that is no packet.
-    fn block(&mut self, block: Block<'_>) -> Result<(), WriteError> {
+    fn block(&mut self, block: &Block<'_>) -> Result<(), WriteError> {
         let mut bytes = Vec::new();
         block
             .write_to::<LittleEndian, _>(&self.state, &mut bytes)
             .map_err(io::Error::other)?;
-        self.state.update_from_block(&block);
+        self.state.update_from_block(block);
         self.sink.add(bytes.len(), false, |buffer| {
             buffer.extend_from_slice(&bytes);
         })?;
@@ -281,6 +287,10 @@ const BLOCK_HEADER_BYTES: usize = 28;
 /// Bytes behind the data and its padding: the flags option, the end of options, the length.
 const BLOCK_TRAILER_BYTES: usize = 16;
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a frame is bounded by the snapshot length; of a timestamp each half is meant"
+)]
 impl Frame<'_> {
     /// A record of a classic file with nanoseconds. Seconds beyond 2106 do not fit its field.
     #[inline]

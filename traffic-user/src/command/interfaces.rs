@@ -72,6 +72,7 @@ mod tests {
             state: "up".to_owned(),
             kind: None,
             xdp_programs: Vec::new(),
+            packets: (0, 0),
         };
         assert!(line(&interface).ends_with("tc, xdp"));
         interface.xdp_programs = vec![17];

@@ -115,17 +115,22 @@ pub(super) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Opens a file for writing without changing it, so that a wrong path is known before the run.
+/// Finds out whether a file can be written, without leaving a trace, so that a wrong path is known
+/// before the run.
 fn check_writable(path: &Path) -> Result<()> {
     if is_stdout(path) {
         return Ok(());
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map(drop)
-        .with_context(|| format!("write {}", path.display()))
+    let mut options = OpenOptions::new();
+    let created = options.write(true).create_new(true).open(path);
+    let result = match created {
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().append(true).open(path).map(drop)
+        }
+        Err(error) => Err(error),
+    };
+    result.with_context(|| format!("write {}", path.display()))
 }
 
 fn write_json(report: &Report, path: &Path) -> Result<()> {

@@ -41,6 +41,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// Ids of the XDP programs attached to it.
     pub xdp_programs: Vec<u32>,
+    /// Packets that it counted itself since it exists, received and sent (`rtnl_link_stats64`).
+    pub packets: (u64, u64),
 }
 
 /// What the kernel said when it was asked about interfaces.
@@ -112,6 +114,7 @@ impl Interface {
             state: "unknown".to_owned(),
             kind: None,
             xdp_programs: Vec::new(),
+            packets: (0, 0),
         };
         for attribute in &message.attributes {
             interface.read(attribute);
@@ -134,6 +137,7 @@ impl Interface {
                     _ => None,
                 });
             }
+            LinkAttribute::Stats64(stats) => self.packets = (stats.rx_packets, stats.tx_packets),
             LinkAttribute::Xdp(xdp) => {
                 self.xdp_programs = xdp
                     .iter()

@@ -7,6 +7,7 @@
 mod attach;
 mod bench;
 mod clock;
+mod explain;
 mod gate;
 mod host;
 mod interfaces;

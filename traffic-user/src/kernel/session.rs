@@ -18,6 +18,7 @@ use traffic_ebpf::{
 use super::{
     attach::{self, AttachError, HookKind},
     clock::WallClock,
+    explain::Explain,
     gate::GateControl,
     interfaces::Interface,
     load::{self, LoadError, Settings},
@@ -72,7 +73,7 @@ pub struct Session {
     batches: SharedArray<Batch>,
     ring: AsyncFd<RingReader>,
     clock: WallClock,
-    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    logger: Option<EbpfLogger<Explain>>,
     attached: Vec<Attached>,
     added_clsact: Vec<u32>,
     planned_ns: u64,
@@ -96,7 +97,7 @@ impl Session {
         let mut ebpf = loaded.ebpf;
         let logger = settings
             .diagnostics
-            .then(|| EbpfLogger::init(&mut ebpf))
+            .then(|| EbpfLogger::init_with_logger(&mut ebpf, Explain))
             .transpose();
         let logger = logger.unwrap_or_else(|error| {
             log::warn!("diagnostics of the programs: {error}");

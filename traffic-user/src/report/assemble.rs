@@ -1,5 +1,7 @@
 //! Puts the report together from what the stages found and what is known about the run.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use traffic_ebpf::{
     protocol::Protocol,
@@ -7,14 +9,15 @@ use traffic_ebpf::{
 };
 
 use super::{
-    AddressRow, DnsRow, InterfaceRow, Ledger, ProtocolRow, Rates, Report, Sizes, Source, Timeline,
-    Totals,
+    AddressRow, DnsRow, DnsSummary, FlagsRow, InterfaceRow, Ledger, MaxMissed, ProtocolRow, Rates,
+    Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
 };
 use crate::{
-    analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, Table, Tables},
+    analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
     counts::Counts,
     dns::{DnsTable, Question},
     ledger::{Account, Frames, Summaries},
+    record::tcp_flag_names,
     snapshot::Snapshot,
     stages::Stages,
     timeline::Bars,
@@ -121,7 +124,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
     let ledger = account.balance();
     let mut report = Report {
         generator: concat!("traffic ", env!("CARGO_PKG_VERSION")).to_owned(),
-        interfaces: interfaces(run.interfaces, &measured.counts),
+        interfaces: interfaces(&run.interfaces, &measured.counts),
         source: run.source,
         started: measured.started_ns.map(rfc3339),
         duration_s: seconds(measured.duration_ns),
@@ -129,22 +132,29 @@ pub fn report(stages: Stages, run: Run) -> Report {
         last_packet: tables.times_ns.map(|(_, last)| rfc3339(last)),
         protocols: protocols(&measured.counts),
         totals: nested_totals(&measured),
+        hierarchy: hierarchy::tree(&measured.counts, &link_types(&run.interfaces)),
         malformed: measured.counts.malformed(),
         unique_sources: tables.unique_sources,
+        unique_sources_error_percent: tables.unique_sources_error.unwrap_or(0.0),
+        max_missed: MaxMissed {
+            sources: tables.sources.max_missed,
+            destinations: tables.destinations.max_missed,
+            conversations: tables.conversations.max_missed,
+        },
         tables_note: tables_note(&tables, &ledger),
         sources: rows(&tables.sources),
         destinations: rows(&tables.destinations),
         conversations: rows(&tables.conversations),
         ports: rows(&tables.ports),
+        dns: dns_summary(&dns),
         dns_names: dns.top(run.top).into_iter().map(dns_row).collect(),
-        sizes: tables.sizes.map(|sizes| Sizes {
-            min: sizes.min,
-            median: sizes.median,
-            p95: sizes.p95,
-            max: sizes.max,
-        }),
+        tcp_flags: tables.tcp_flags.iter().map(flags_row).collect(),
+        vlans: tables.vlans.iter().map(vlan_row).collect(),
+        sizes: tables.sizes.as_ref().map(sizes),
         rates: rates(&measured),
         timeline: Timeline::default(),
+        findings: Vec::new(),
+        findings_note: None,
         history: history.into_sorted(),
         ledger,
         notes: run.notes,
@@ -224,20 +234,29 @@ fn files_account(
     }
 }
 
-fn interfaces(interfaces: Vec<Interface>, counts: &Counts) -> Vec<InterfaceRow> {
-    let row = |(number, interface): (usize, Interface)| {
+fn interfaces(interfaces: &[Interface], counts: &Counts) -> Vec<InterfaceRow> {
+    let row = |(number, interface): (usize, &Interface)| {
         let count = counts.interface(number);
         InterfaceRow {
-            name: interface.name,
+            name: interface.name.clone(),
             ifindex: interface.ifindex,
-            link_type: interface.link_type,
-            ingress_hook: interface.ingress_hook,
-            egress_hook: interface.egress_hook,
+            link_type: interface.link_type.clone(),
+            ingress_hook: interface.ingress_hook.clone(),
+            egress_hook: interface.egress_hook.clone(),
             packets: count.packets,
             bytes: count.bytes,
         }
     };
-    interfaces.into_iter().enumerate().map(row).collect()
+    interfaces.iter().enumerate().map(row).collect()
+}
+
+/// Link types of the run, each once.
+fn link_types(interfaces: &[Interface]) -> String {
+    let types: BTreeSet<_> = interfaces
+        .iter()
+        .map(|row| row.link_type.as_str())
+        .collect();
+    types.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn protocols(counts: &Counts) -> Vec<ProtocolRow> {
@@ -292,6 +311,7 @@ fn timeline(bars: Bars, start: Option<String>) -> Timeline {
         bins: bars.packets,
         bytes: bars.bytes,
         by_protocol: bars.by_protocol,
+        bytes_by_protocol: bars.bytes_by_protocol,
         lost: bars.lost,
     }
 }
@@ -303,6 +323,48 @@ fn rows(table: &Table) -> Vec<AddressRow> {
         bytes: count.bytes,
     };
     table.rows.iter().map(row).collect()
+}
+
+fn sizes(sizes: &FrameSizes) -> Sizes {
+    let range = |(from, to, packets): &(u32, Option<u32>, u64)| SizeRange {
+        from: *from,
+        to: *to,
+        packets: *packets,
+    };
+    Sizes {
+        min: sizes.min,
+        median: sizes.median,
+        p95: sizes.p95,
+        max: sizes.max,
+        histogram: sizes.ranges.iter().map(range).collect(),
+    }
+}
+
+fn flags_row((flags, packets): &(u8, u64)) -> FlagsRow {
+    FlagsRow {
+        flags: tcp_flag_names(*flags),
+        packets: *packets,
+    }
+}
+
+fn vlan_row((id, count): &(u16, Count)) -> VlanRow {
+    VlanRow {
+        id: *id,
+        packets: count.packets,
+        bytes: count.bytes,
+    }
+}
+
+fn dns_summary(dns: &DnsTable) -> DnsSummary {
+    let (record_types, response_codes) = (dns.record_types(), dns.response_codes());
+    let answers = response_codes.values().sum();
+    DnsSummary {
+        queries: record_types.values().sum(),
+        answers,
+        failures: answers - response_codes.get("NOERROR").unwrap_or(&0),
+        record_types,
+        response_codes,
+    }
 }
 
 fn dns_row(question: Question) -> DnsRow {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AddressRow, DnsRow, FramesLost, InterfaceRow, Ledger, ProtocolRow, Rates, Report, Sizes,
-    Source, Timeline, Totals,
+    AddressRow, DnsRow, DnsSummary, Finding, FlagsRow, FramesLost, HierarchyNode, InterfaceRow,
+    Ledger, MaxMissed, ProtocolRow, Rates, Report, Severity, SizeRange, Sizes, Source, Timeline,
+    Totals, VlanRow,
 };
 
 const BYTES_PER_PACKET: u64 = 310;
@@ -104,7 +105,11 @@ pub(crate) fn empty() -> Report {
     report.destinations.clear();
     report.conversations.clear();
     report.ports.clear();
+    report.dns = DnsSummary::default();
     report.dns_names.clear();
+    report.tcp_flags.clear();
+    report.vlans.clear();
+    report.findings.clear();
     report.sizes = None;
     report
 }
@@ -191,6 +196,13 @@ fn build(duration_s: f64, bins: usize, weights: &[(String, u64)]) -> Report {
         bytes: counts.iter().map(|n| n * BYTES_PER_PACKET).collect(),
         lost: vec![0; bins],
         bins: counts,
+        bytes_by_protocol: by_protocol
+            .iter()
+            .map(|(name, row)| {
+                let bytes = row.iter().map(|n| n * BYTES_PER_PACKET).collect();
+                (name.clone(), bytes)
+            })
+            .collect(),
         by_protocol,
     };
     assemble(duration_s, packets, protocols, timeline)
@@ -228,6 +240,7 @@ fn assemble(
         last_packet: Some("2026-03-01T12:00:09.983301442Z".to_owned()),
         rates: rates(duration_s, packets, &timeline),
         ledger: ledger(packets, of("unparsed")),
+        hierarchy: hierarchy(packets, &protocols),
         protocols,
         totals,
         malformed: BTreeMap::from([
@@ -235,18 +248,24 @@ fn assemble(
             ("truncated-tcp".to_owned(), 14),
         ]),
         unique_sources: 12,
+        unique_sources_error_percent: 0.0,
+        max_missed: MaxMissed::default(),
         tables_note: None,
         sources: rows(packets, |n| format!("192.0.2.{n}")),
         destinations: rows(packets, |n| format!("2001:db8::{n:x}")),
         conversations: rows(packets, |n| format!("192.0.2.{n} <-> 198.51.100.7")),
         ports: rows(packets, |n| format!("{}/tcp", 440 + n)),
+        dns: dns(),
         dns_names: dns_names(),
-        sizes: Some(Sizes {
-            min: 42,
-            median: 98,
-            p95: 1514,
-            max: 1514,
-        }),
+        tcp_flags: flags(packets),
+        vlans: vec![VlanRow {
+            id: 42,
+            packets: packets / 9,
+            bytes: packets / 9 * BYTES_PER_PACKET,
+        }],
+        sizes: Some(sizes(packets)),
+        findings: findings(),
+        findings_note: None,
         timeline,
         history: Vec::new(),
         notes: vec!["VLAN tags that a NIC strips cannot be seen by XDP".to_owned()],
@@ -353,5 +372,89 @@ fn dns_names() -> Vec<DnsRow> {
             &[("NXDOMAIN", 8), ("SERVFAIL", 1)],
         ),
         row("_dns.resolver.arpa", "TYPE64", 2, &[]),
+    ]
+}
+
+fn hierarchy(packets: u64, protocols: &[ProtocolRow]) -> HierarchyNode {
+    let node = |name: &str, packets, children| HierarchyNode {
+        name: name.to_owned(),
+        packets,
+        bytes: packets * BYTES_PER_PACKET,
+        children,
+    };
+    let rows = protocols.iter();
+    let classes = rows.map(|row| node(&row.name, row.packets, Vec::new()));
+    let link = node("EN10MB", packets, classes.collect());
+    node("frame", packets, vec![link])
+}
+
+fn sizes(packets: u64) -> Sizes {
+    let ranges = [
+        (0, Some(39), 0),
+        (40, Some(79), packets / 2),
+        (80, Some(159), packets / 4),
+        (160, Some(1279), packets / 100),
+        (
+            1280,
+            None,
+            packets - packets / 2 - packets / 4 - packets / 100,
+        ),
+    ];
+    let range = |(from, to, packets)| SizeRange { from, to, packets };
+    Sizes {
+        min: 42,
+        median: 98,
+        p95: 1514,
+        max: 1514,
+        histogram: ranges.map(range).to_vec(),
+    }
+}
+
+fn flags(packets: u64) -> Vec<FlagsRow> {
+    let row = |(flags, packets): (&str, u64)| FlagsRow {
+        flags: flags.to_owned(),
+        packets,
+    };
+    [("ACK", packets / 3), ("PSH ACK", packets / 5), ("SYN", 7)]
+        .map(row)
+        .to_vec()
+}
+
+fn dns() -> DnsSummary {
+    let counts = |rows: &[(&str, u64)]| rows.iter().map(|&(n, c)| (n.to_owned(), c)).collect();
+    DnsSummary {
+        queries: 92,
+        answers: 89,
+        failures: 9,
+        record_types: counts(&[("A", 50), ("AAAA", 40), ("TYPE64", 2)]),
+        response_codes: counts(&[("NOERROR", 80), ("NXDOMAIN", 8), ("SERVFAIL", 1)]),
+    }
+}
+
+fn findings() -> Vec<Finding> {
+    let finding = |kind: &str, severity, summary: &str, filter: &str| Finding {
+        kind: kind.to_owned(),
+        severity,
+        summary: summary.to_owned(),
+        addresses: vec!["192.0.2.66".to_owned(), "198.51.100.7".to_owned()],
+        first: "2026-03-01T12:00:02.104233871Z".to_owned(),
+        last: "2026-03-01T12:00:03.700113001Z".to_owned(),
+        packets: 1024,
+        numbers: BTreeMap::from([("targets".to_owned(), 1024)]),
+        filter: filter.to_owned(),
+    };
+    vec![
+        finding(
+            "syn_flood",
+            Severity::Alert,
+            "198.51.100.7 got up to 9,120 SYN packets per second and hardly any other TCP",
+            "dst host 198.51.100.7 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
+        ),
+        finding(
+            "syn_scan",
+            Severity::Warning,
+            "192.0.2.66 tried 1,024 ports of 1 address with TCP SYN, and 2 answered",
+            "src host 192.0.2.66 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
+        ),
     ]
 }

@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod chart;
 #[cfg(test)]
 pub(crate) mod example;
+mod hierarchy;
 pub mod html;
 pub mod json;
 mod number;
@@ -38,10 +39,16 @@ pub struct Report {
     pub protocols: Vec<ProtocolRow>,
     /// Nested totals.
     pub totals: Totals,
+    /// All matched frames by link, network, transport and class; exact.
+    pub hierarchy: HierarchyNode,
     /// Headers that were cut short or contradicted themselves, by reason; exact.
     pub malformed: BTreeMap<String, u64>,
     /// Different source addresses.
     pub unique_sources: u64,
+    /// Standard error of `unique_sources` in percent; 0 while the number is exact.
+    pub unique_sources_error_percent: f64,
+    /// Packets by which rows of the address tables may be short.
+    pub max_missed: MaxMissed,
     /// Set where per-address tables are not exact: they are lower bounds, or approximations.
     pub tables_note: Option<String>,
     /// Most active first.
@@ -52,14 +59,24 @@ pub struct Report {
     pub conversations: Vec<AddressRow>,
     /// Transport ports, most active first; each packet counts for its lower port.
     pub ports: Vec<AddressRow>,
+    /// DNS messages by type and response code.
+    pub dns: DnsSummary,
     /// DNS names that were asked for, most often first.
     pub dns_names: Vec<DnsRow>,
+    /// TCP packets by combination of flags, most packets first.
+    pub tcp_flags: Vec<FlagsRow>,
+    /// VLAN ids (the outer one of two), most packets first.
+    pub vlans: Vec<VlanRow>,
     /// Frame sizes in bytes. `None` without packets or summaries.
     pub sizes: Option<Sizes>,
     /// Rates over the whole run and in its busiest bin.
     pub rates: Rates,
     /// Packets over time.
     pub timeline: Timeline,
+    /// What looks like an attack, a scan or a fault, the worst first.
+    pub findings: Vec<Finding>,
+    /// Says what the findings do not cover; `None` where they cover everything.
+    pub findings_note: Option<String>,
     /// The newest packets that the history kept, oldest first, if they were asked for.
     #[serde(skip)]
     pub history: Vec<crate::record::PacketRecord>,
@@ -123,6 +140,31 @@ pub struct ProtocolRow {
     pub bytes: u64,
 }
 
+/// A protocol, and what it carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HierarchyNode {
+    /// `frame` at the root, then a link type, then labels of protocols.
+    pub name: String,
+    /// Frames, those of `children` included.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Protocols inside this one, most packets first. What is left of `packets` went no further.
+    pub children: Vec<HierarchyNode>,
+}
+
+/// Packets by which each row of a table may be short, and which a missing row may have; 0 while
+/// the table is exact. Lost summaries come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MaxMissed {
+    /// Of [`Report::sources`].
+    pub sources: u64,
+    /// Of [`Report::destinations`].
+    pub destinations: u64,
+    /// Of [`Report::conversations`].
+    pub conversations: u64,
+}
+
 /// Frames of nested classes: they overlap.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
@@ -168,6 +210,76 @@ pub struct DnsRow {
     pub answers: BTreeMap<String, u64>,
 }
 
+/// DNS messages on port 53.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DnsSummary {
+    /// Questions.
+    pub queries: u64,
+    /// Answers.
+    pub answers: u64,
+    /// Answers with a response code other than `NOERROR`.
+    pub failures: u64,
+    /// Questions by record type.
+    pub record_types: BTreeMap<String, u64>,
+    /// Answers by response code.
+    pub response_codes: BTreeMap<String, u64>,
+}
+
+/// TCP packets with the same flags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FlagsRow {
+    /// `SYN`, `SYN ACK`, …; `none`.
+    pub flags: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// A virtual LAN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VlanRow {
+    /// VLAN id, 0 to 4095.
+    pub id: u16,
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Something that an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `syn_scan`, `arp_conflict`, …: `docs/findings.md` describes each.
+    pub kind: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was seen, in a sentence.
+    pub summary: String,
+    /// Addresses that took part, the one that stands out first; a choice where there are many.
+    pub addresses: Vec<String>,
+    /// Time of the first packet of it, RFC 3339 in UTC.
+    pub first: String,
+    /// Time of the last packet of it, as `first`.
+    pub last: String,
+    /// Packets of it.
+    pub packets: u64,
+    /// What was measured, by name.
+    pub numbers: BTreeMap<String, u64>,
+    /// Selects its packets, in tcpdump's language.
+    pub filter: String,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Unusual.
+    Notice,
+    /// Reconnaissance, or a fault.
+    Warning,
+    /// An attack, if nobody ordered it.
+    Alert,
+}
+
 /// Frame sizes in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sizes {
@@ -179,6 +291,19 @@ pub struct Sizes {
     pub p95: u32,
     /// Longest.
     pub max: u32,
+    /// Frames by size, in the ranges of tshark's packet lengths; they sum to the summaries.
+    pub histogram: Vec<SizeRange>,
+}
+
+/// Frames of similar size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeRange {
+    /// Smallest size in bytes.
+    pub from: u32,
+    /// Largest size in bytes; `None` without a limit.
+    pub to: Option<u32>,
+    /// Frames.
+    pub packets: u64,
 }
 
 /// Rates.
@@ -207,6 +332,8 @@ pub struct Timeline {
     pub bytes: Vec<u64>,
     /// Packets per bin of each leaf class that occurs.
     pub by_protocol: BTreeMap<String, Vec<u64>>,
+    /// Bytes per bin, as `by_protocol`.
+    pub bytes_by_protocol: BTreeMap<String, Vec<u64>>,
     /// Summaries lost per bin.
     pub lost: Vec<u64>,
 }

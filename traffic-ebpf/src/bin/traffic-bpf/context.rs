@@ -8,10 +8,11 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
+use aya_log_ebpf::debug;
 use traffic_ebpf::{
     packet::{Packet, WireHeader},
     parse::{Link, Tag, parse_into},
-    record::Headers,
+    record::{Headers, Summary},
 };
 
 use crate::{bound, maps::config};
@@ -31,8 +32,9 @@ pub(crate) trait Hook<'a>: Packet {
     /// `join` is where [`Packet::join`] stores.
     fn new(context: &'a Self::Context, join: *mut u32) -> Self;
 
-    /// The program's context, for diagnostics.
-    fn context(&self) -> &Self::Context;
+    /// Says why headers were not whole, when the loader asked for diagnostics; otherwise the
+    /// verifier removes it.
+    fn explain(&self, summary: &Summary);
 
     /// Bytes that [`Packet::read`] sees.
     fn linear_len(&self) -> u32;
@@ -67,9 +69,9 @@ fn read_linear<T: WireHeader>(data: usize, data_end: usize, offset: u32) -> Opti
     if start + size_of::<T>() > data_end {
         return None;
     }
-    // SAFETY: the range lies inside the packet (checked above), `WireHeader` types accept any
-    // bytes, and `read_unaligned` needs no alignment.
-    Some(unsafe { (start as *const T).read_unaligned() })
+    // SAFETY: the range lies inside the packet (checked above), and `WireHeader` types accept any
+    // bytes.
+    Some(unsafe { bound::load(start) })
 }
 
 /// Stores `value` and reads it back.
@@ -77,7 +79,7 @@ fn read_linear<T: WireHeader>(data: usize, data_end: usize, offset: u32) -> Opti
 /// # Safety
 /// `word` must be valid and no other CPU's.
 #[inline(always)]
-unsafe fn join(word: *mut u32, value: u32) -> u32 {
+pub(crate) unsafe fn join(word: *mut u32, value: u32) -> u32 {
     // SAFETY: the caller's word.
     unsafe {
         word.write_volatile(value);
@@ -112,16 +114,46 @@ impl<'a, H: Hook<'a>> Packet for Copied<'_, H> {
     }
 }
 
-/// A function of its own: it is rare, and it needs a stack of its own.
+/// A function of its own: it is rare, and it needs a stack of its own. Its result must be used: the
+/// compiler makes functions without result of those whose result is not, and the verifier refuses
+/// what happens to lie in the register then.
 #[inline(never)]
 fn parse_xdp(context: &XdpContext, join: *mut u32, link: Link, headers: &mut Headers) -> u32 {
     parse_into(&Copied(&XdpHook(context, join)), link, headers)
 }
 
-/// A function of its own: it is rare, and it needs a stack of its own.
+/// A function of its own, as [`parse_xdp`].
 #[inline(never)]
 fn parse_skb(context: &TcContext, join: *mut u32, link: Link, headers: &mut Headers) -> u32 {
     parse_into(&Copied(&SkbHook(context, join)), link, headers)
+}
+
+/// Writes a diagnostic line.
+macro_rules! explain {
+    ($context:expr, $summary:expr) => {
+        debug!(
+            $context,
+            "interface {}: {} bytes, ethertype {:x}: parse error {}",
+            $summary.interface,
+            $summary.wire_len,
+            $summary.headers.ether_type,
+            $summary.headers.status
+        )
+    };
+}
+
+/// A function of its own, with a result, as [`parse_xdp`].
+#[inline(never)]
+fn explain_xdp(context: &XdpContext, summary: &Summary) -> u32 {
+    explain!(context, summary);
+    0
+}
+
+/// A function of its own, as [`explain_xdp`].
+#[inline(never)]
+fn explain_skb(context: &TcContext, summary: &Summary) -> u32 {
+    explain!(context, summary);
+    0
 }
 
 /// A packet at XDP.
@@ -162,8 +194,8 @@ impl<'a> Hook<'a> for XdpHook<'a> {
     }
 
     #[inline(always)]
-    fn context(&self) -> &XdpContext {
-        self.0
+    fn explain(&self, summary: &Summary) {
+        bound::opaque(explain_xdp(self.0, summary));
     }
 
     #[inline(always)]
@@ -173,7 +205,7 @@ impl<'a> Hook<'a> for XdpHook<'a> {
 
     #[inline(always)]
     fn parse_copied(&self, link: Link, headers: &mut Headers) -> u32 {
-        parse_xdp(self.0, self.1, link, headers)
+        bound::opaque(parse_xdp(self.0, self.1, link, headers))
     }
 
     #[inline(always)]
@@ -241,8 +273,8 @@ impl<'a> Hook<'a> for SkbHook<'a> {
     }
 
     #[inline(always)]
-    fn context(&self) -> &TcContext {
-        self.0
+    fn explain(&self, summary: &Summary) {
+        bound::opaque(explain_skb(self.0, summary));
     }
 
     #[inline(always)]
@@ -252,7 +284,7 @@ impl<'a> Hook<'a> for SkbHook<'a> {
 
     #[inline(always)]
     fn parse_copied(&self, link: Link, headers: &mut Headers) -> u32 {
-        parse_skb(self.0, self.1, link, headers)
+        bound::opaque(parse_skb(self.0, self.1, link, headers))
     }
 
     #[inline(always)]
@@ -263,10 +295,12 @@ impl<'a> Hook<'a> for SkbHook<'a> {
     #[inline(always)]
     fn tag(&self) -> Option<Tag> {
         let skb = self.skb();
-        if skb.vlan_present == 0 {
-            return None;
-        }
-        Tag::new(u16::from_be(skb.vlan_proto as u16), skb.vlan_tci as u16)
+        let tag = if skb.vlan_present == 0 {
+            None
+        } else {
+            Tag::new(u16::from_be(skb.vlan_proto as u16), skb.vlan_tci as u16)
+        };
+        Tag::from_bits(self.join(Tag::bits(tag)))
     }
 
     #[inline(always)]

@@ -76,11 +76,13 @@ pub(crate) fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_l
     }
 }
 
-/// Counts summaries that found the ring full.
+/// Counts summaries that found the ring full. A packet may interrupt the flush program while it
+/// counts, so it is one instruction.
 #[inline(always)]
 pub(crate) fn lost(slot: u32, summaries: u64) {
     if let Some(slot) = slot_counts(slot) {
-        slot.lost += summaries;
+        // SAFETY: an aligned word in a map.
+        unsafe { bound::add(&raw mut slot.lost, summaries) };
     }
 }
 

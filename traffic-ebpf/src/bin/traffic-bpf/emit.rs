@@ -16,7 +16,7 @@ use traffic_ebpf::{
 
 use crate::{
     bound,
-    context::Hook,
+    context::{Hook, join},
     count,
     maps::{BATCHES, RING, config},
 };
@@ -25,38 +25,115 @@ use crate::{
 #[inline(always)]
 pub(crate) fn batch() -> Option<*mut Batch> {
     // SAFETY: the helper only reads the number of the CPU.
-    BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
+    let batch = BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })?;
+    // SAFETY: values of an array map lie at multiples of their size behind a page boundary
+    // (`array_map_alloc`); told the compiler, so that it stores words and not bytes.
+    unsafe { core::hint::assert_unchecked(batch.is_aligned()) };
+    Some(batch)
 }
 
-/// Adds the current packet's summary to this CPU's batch, and sends the batch when it is full.
+/// A place for the summary of the packet at hand, and the batch it is in.
 ///
-/// Packets of one CPU follow one another, but a packet may interrupt the flush program on its
-/// CPU: then its summary travels alone.
-#[inline(always)]
-pub(crate) fn summary(batch: *mut Batch) {
-    // SAFETY: `batch` is this CPU's value; `owner` says whether it is being worked on.
-    let batch = unsafe { &mut *batch };
-    if batch.owner != OWNER_NONE {
-        return single(batch);
+/// Packets of one CPU follow one another, but a packet may interrupt the flush program on its CPU:
+/// then its summary gets the place beyond the batch, and travels alone.
+pub(crate) struct Place {
+    batch: *mut Batch,
+    index: usize,
+}
+
+impl Place {
+    /// Takes the batch for the packet at hand.
+    #[inline(always)]
+    pub(crate) fn take(batch: *mut Batch) -> Option<Self> {
+        // SAFETY: `batch` is this CPU's value; only the flush program may be at work on it.
+        let (owner, word, count) = unsafe {
+            (
+                &raw mut (*batch).owner,
+                &raw mut (*batch).join,
+                (*batch).count,
+            )
+        };
+        // SAFETY: as above.
+        let index = unsafe {
+            if owner.read_volatile() == OWNER_NONE {
+                owner.write_volatile(OWNER_PACKET);
+                join(word, count)
+            } else {
+                join(word, BATCH_RECORDS as u32)
+            }
+        };
+        bound::barrier();
+        let index = bound::index(index, BATCH_RECORDS + 1)?;
+        Some(Self { batch, index })
     }
-    batch.owner = OWNER_PACKET;
-    bound::barrier();
-    if let Some(index) = bound::index(batch.count, BATCH_RECORDS) {
-        batch.records[index] = batch.current.record;
-        batch.count = index as u32 + 1;
-        if index + 1 == BATCH_RECORDS {
+
+    /// This CPU's state.
+    #[inline(always)]
+    pub(crate) fn batch(&self) -> *mut Batch {
+        self.batch
+    }
+
+    /// The summary.
+    #[inline(always)]
+    pub(crate) fn summary(&self) -> *mut Summary {
+        // SAFETY: the address of an element that lies in the array.
+        unsafe {
+            (&raw mut (*self.batch).records)
+                .cast::<Summary>()
+                .add(self.index)
+        }
+    }
+
+    /// Adds the summary to the batch, and sends the batch when it is full.
+    #[inline(always)]
+    pub(crate) fn commit(&self) {
+        if self.index == BATCH_RECORDS {
+            return self.send_alone();
+        }
+        // SAFETY: taken, so nothing else works on it.
+        let batch = unsafe { &mut *self.batch };
+        batch.count = self.index as u32 + 1;
+        if self.index + 1 == BATCH_RECORDS {
             send(batch);
         }
     }
-    bound::barrier();
-    batch.owner = OWNER_NONE;
+
+    /// Gives the batch back.
+    #[inline(always)]
+    pub(crate) fn release(self) {
+        bound::barrier();
+        if self.index != BATCH_RECORDS {
+            // SAFETY: taken, so nothing else works on it.
+            unsafe { (&raw mut (*self.batch).owner).write_volatile(OWNER_NONE) };
+        }
+    }
+
+    #[inline(always)]
+    fn send_alone(&self) {
+        let sent = RING.reserve::<Single>(0).is_some_and(|mut entry| {
+            // SAFETY: the summary was written by this packet.
+            let record = unsafe { *self.summary() };
+            entry.write(Single {
+                kind: Kind::Batch as u32,
+                count: 1,
+                reserved: [0; 7],
+                record,
+            });
+            entry.submit(wake_flags());
+            true
+        });
+        if !sent {
+            // SAFETY: the slot is this packet's.
+            count::lost(unsafe { (*self.batch).slot }, 1);
+        }
+    }
 }
 
 /// Sends this CPU's batch, unless a packet is being added to it.
 #[inline(always)]
 pub(crate) fn flush_idle() {
     let Some(batch) = batch() else { return };
-    // SAFETY: as in `summary`.
+    // SAFETY: this CPU's value; `owner` says whether it is being worked on.
     let batch = unsafe { &mut *batch };
     if batch.owner != OWNER_NONE {
         return;
@@ -80,15 +157,6 @@ fn send(batch: &mut Batch) {
         count::lost(batch.slot, u64::from(records));
     }
     batch.count = 0;
-}
-
-#[inline(always)]
-fn single(batch: &mut Batch) {
-    batch.current.kind = Kind::Batch as u32;
-    batch.current.count = 1;
-    if !output(&raw mut batch.current, size_of::<Single>() as u32) {
-        count::lost(batch.slot, 1);
-    }
 }
 
 /// Copies an item into the ring; `false` when it is full.

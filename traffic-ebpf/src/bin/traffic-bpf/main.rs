@@ -16,10 +16,6 @@
     clippy::cast_possible_truncation,
     reason = "lengths are below 2^32, and checked conversions cost instructions"
 )]
-#![cfg_attr(
-    not(target_arch = "bpf"),
-    expect(dead_code, reason = "only the kernel enters the programs")
-)]
 
 mod bound;
 mod context;

@@ -1,12 +1,11 @@
 //! One packet's way through a program.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use aya_log_ebpf::debug;
 use traffic_ebpf::{
     config::{Gate, Interface, LINK_IP},
     parse::{Link, Tag, parse_into},
     protocol::Protocol,
-    record::{Batch, EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Headers, Kind, Summary},
+    record::{EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Kind, Summary},
     tally::Tally,
 };
 
@@ -42,53 +41,18 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     }
     let batch = emit::batch()?;
     // SAFETY: the address of a field of this CPU's value.
-    let hook = &H::new(context, unsafe { &raw mut (*batch).current.join });
+    let hook = &H::new(context, unsafe { &raw mut (*batch).join });
     let interface = interface(hook)?;
     let index = interface.number * 2 + u32::from(direction == Direction::Egress);
-    let place = Place {
-        index,
-        counters: COUNTERS.get_ptr_mut(index)?,
-    };
-    let tag = hook.tag();
-    let link = if interface.link == LINK_IP {
-        Link::Ip
-    } else {
-        Link::Ethernet(tag)
-    };
-    // SAFETY: this CPU's value, and packets of one CPU do not overlap.
-    let summary = unsafe { &mut (*batch).current.record };
-    let headers = &mut summary.headers;
-    let mut header_len = parse_into(hook, link, headers);
-    bound::barrier();
-    let is_short = headers.status != 0 && hook.linear_len() < hook.len();
-    if is_short || config!(always_copied) == 1 {
-        header_len = hook.parse_copied(link, headers);
-    }
-    let protocol = Protocol::from_index(headers.protocol);
-    if !config!(selection).contains(protocol, headers.ip_version()) {
-        place.add(Tally::Seen, 1);
-        place.add(Tally::FilteredOut, 1);
-        return None;
-    }
-    if direction == Direction::Egress {
-        headers.flags |= FLAG_EGRESS;
-    }
-    // SAFETY: the helper only reads the clock.
-    summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
-    summary.wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
-    summary.interface = interface.number as u16;
-    let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
-    if is_over(elapsed_ns) || !take_ticket(gate, summary.timestamp_ns) {
-        return None;
-    }
+    let counters = COUNTERS.get_ptr_mut(index)?;
     let frame = Frame {
         hook,
-        place,
-        tag,
-        header_len,
-        batch,
+        tag: hook.tag(),
+        place: Place { index, counters },
+        record: emit::Place::take(batch)?,
     };
-    frame.record(elapsed_ns);
+    frame.observe(&interface, direction, gate, opened_ns);
+    frame.record.release();
     Some(())
 }
 
@@ -131,38 +95,89 @@ fn take_ticket(gate: *mut Gate, now_ns: u64) -> bool {
     ticket < limit
 }
 
-/// A matched frame.
+/// A frame on its way through the program.
 struct Frame<'h, H> {
     hook: &'h H,
-    place: Place,
     tag: Option<Tag>,
-    header_len: u32,
-    /// This CPU's state, with the packet's summary in `current`.
-    batch: *mut Batch,
+    place: Place,
+    record: emit::Place,
 }
 
 impl<'a, H: Hook<'a>> Frame<'_, H> {
+    /// Parses, selects, and records what matched.
     #[inline(always)]
-    fn summary(&self) -> &Summary {
-        // SAFETY: this CPU's value, and packets of one CPU do not overlap.
-        unsafe { &(*self.batch).current.record }
+    fn observe(
+        &self,
+        interface: &Interface,
+        direction: Direction,
+        gate: *mut Gate,
+        opened_ns: u64,
+    ) {
+        let header_len = self.parse(interface);
+        // SAFETY: the summary is this packet's.
+        let summary = unsafe { &mut *self.record.summary() };
+        // SAFETY: the helper only reads the clock.
+        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+        let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
+        if is_over(elapsed_ns) {
+            return;
+        }
+        let protocol = Protocol::from_index(summary.headers.protocol);
+        if !config!(selection).contains(protocol, summary.headers.ip_version()) {
+            self.place.add(Tally::Seen, 1);
+            self.place.add(Tally::FilteredOut, 1);
+            return;
+        }
+        if direction == Direction::Egress {
+            summary.headers.flags |= FLAG_EGRESS;
+        }
+        summary.wire_len = self.hook.len() + if self.tag.is_some() { 4 } else { 0 };
+        summary.interface = interface.number as u16;
+        if take_ticket(gate, summary.timestamp_ns) {
+            self.matched(header_len, elapsed_ns);
+        }
+    }
+
+    /// Fills in the summary's headers; returns the bytes that segments of a super-frame repeat.
+    #[inline(always)]
+    fn parse(&self, interface: &Interface) -> u32 {
+        let link = if interface.link == LINK_IP {
+            Link::Ip
+        } else {
+            Link::Ethernet(self.tag)
+        };
+        // SAFETY: the summary is this packet's.
+        let headers = unsafe { &mut (*self.record.summary()).headers };
+        let mut header_len = parse_into(self.hook, link, headers);
+        bound::barrier();
+        let is_short = headers.status != 0 && self.hook.linear_len() < self.hook.len();
+        if is_short || config!(always_copied) == 1 {
+            header_len = self.hook.parse_copied(link, headers);
+        }
+        self.hook.join(header_len)
     }
 
     #[inline(always)]
-    fn record(&self, elapsed_ns: u64) {
+    fn summary(&self) -> &Summary {
+        // SAFETY: the summary is this packet's.
+        unsafe { &*self.record.summary() }
+    }
+
+    #[inline(always)]
+    fn matched(&self, header_len: u32, elapsed_ns: u64) {
         let headers = &self.summary().headers;
         let wire_len = self.summary().wire_len;
         self.place.add(Tally::Seen, 1);
         self.place.add(Tally::Matched, 1);
         self.place.frame(headers, wire_len);
-        if let Some((packets, bytes)) = self.hook.on_wire(wire_len, self.header_len) {
+        if let Some((packets, bytes)) = self.hook.on_wire(wire_len, header_len) {
             self.place.add(Tally::WirePackets, packets);
             self.place.add(Tally::WireBytes, bytes);
         }
         if headers.status != 0 {
-            self.explain(headers);
+            self.hook.explain(self.summary());
         }
-        count::slot(self.batch, elapsed_ns, headers, wire_len);
+        count::slot(self.record.batch(), elapsed_ns, headers, wire_len);
         if config!(snaplen) != 0 {
             self.sample();
         }
@@ -170,7 +185,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             if headers.wants_excerpt() {
                 self.excerpt();
             }
-            emit::summary(self.batch);
+            self.record.commit();
         }
     }
 
@@ -178,7 +193,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     #[inline(always)]
     fn sample(&self) {
         // SAFETY: this CPU's value, and packets of one CPU do not overlap.
-        let countdown = unsafe { &mut (*self.batch).sample_countdown };
+        let countdown = unsafe { &mut (*self.record.batch()).sample_countdown };
         if *countdown != 0 {
             *countdown -= 1;
             self.place.add(Tally::FramesSampledOut, 1);
@@ -214,19 +229,5 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             protocol: self.summary().headers.protocol,
             reserved: 0,
         }
-    }
-
-    /// Says why headers were not whole, when the loader asked for diagnostics; otherwise the
-    /// verifier removes it.
-    #[inline(always)]
-    fn explain(&self, headers: &Headers) {
-        debug!(
-            self.hook.context(),
-            "interface {}: {} bytes, ethertype {:x}: parse error {}",
-            self.summary().interface,
-            self.summary().wire_len,
-            headers.ether_type,
-            headers.status
-        );
     }
 }

@@ -1,6 +1,8 @@
 //! `traffic capture`: from live interfaces to every output.
 
+mod compare;
 mod describe;
+mod loss;
 mod settings;
 mod stop;
 mod take;
@@ -12,6 +14,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use self::{
+    compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     settings::{planned, settings, snaplen},
     stop::{Signals, Ticks, at},
@@ -37,6 +40,9 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     let outputs = Outputs::new(&args.output, args.write.as_deref())?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
     let mut capture = Capture::start(&args, &selected)?;
+    if args.output.verbose > 0 {
+        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+    }
     capture.announce(&args);
     let end = capture.until_stopped(&args, signals).await?;
     let (report, failure) = capture.finish(&args, end).await?;
@@ -45,8 +51,8 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
     outputs.write(&report)?;
     match failure {
-        None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(failure),
+        None => loss::check(&report.ledger, args.max_loss).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -65,6 +71,8 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
+    /// As they were before the gate opened; only with `-v`.
+    own_counts: Option<OwnCounts>,
     _promiscuous: Vec<Promiscuous>,
 }
 
@@ -91,6 +99,7 @@ impl Capture {
             session,
             take: Take::new(args, selected, file),
             notes,
+            own_counts: None,
             _promiscuous: promiscuous,
         })
     }
@@ -138,10 +147,11 @@ impl Capture {
                     }
                 }
                 () = ticks.next() => {
+                    self.session.flush_waiting();
+                    more = self.session.drain(&mut self.take);
                     if let Some(end) = self.tick(&ticks, &mut progress)? {
                         break end;
                     }
-                    more = self.session.drain(&mut self.take);
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
@@ -156,9 +166,8 @@ impl Capture {
         Ok(end)
     }
 
-    /// What is done at every tick; the end if there is one.
+    /// What is done at every tick, once the ring was drained; the end if there is one.
     fn tick(&mut self, ticks: &Ticks, progress: &mut Progress) -> Result<Option<End>> {
-        self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
@@ -169,9 +178,7 @@ impl Capture {
             self.notes.push(note);
         }
         if let Some(file) = &mut self.take.file {
-            if ticks.is_flush() {
-                file.flush();
-            }
+            file.flush(ticks.is_flush());
             if file.reader_is_gone() {
                 return Ok(Some(End::ReaderGone));
             }
@@ -193,6 +200,12 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
+        if let Some(before) = &self.own_counts {
+            match OwnCounts::read(&attached).await {
+                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
+                Err(error) => log::warn!("what the interfaces counted: {error}"),
+            }
+        }
         self.session.detach().await;
         let statistics = statistics(&snapshot, attached.len(), started_ns, duration_ns);
         let (written, mut failure) = match self.take.file {

@@ -89,8 +89,9 @@ impl CaptureFile {
         self.note(result);
     }
 
-    pub(super) fn flush(&mut self) {
-        if self.failure.is_none() {
+    /// Writes what was gathered: to a file when `is_due`, to a stream always.
+    pub(super) fn flush(&mut self, is_due: bool) {
+        if self.failure.is_none() && (is_due || self.writer.is_stream()) {
             let result = self.writer.flush();
             self.note(result);
         }
