@@ -182,8 +182,11 @@ impl Capture {
             stdout: stdout.context("read stdout of traffic capture")?,
             stderr: std::mem::take(&mut self.notes),
             report: match std::fs::read(report) {
-                Ok(bytes) => serde_json::from_slice(&bytes).context("read report.json")?,
-                Err(_) => serde_json::Value::Null,
+                // Empty when the program was killed.
+                Ok(bytes) if !bytes.is_empty() => {
+                    serde_json::from_slice(&bytes).context("read report.json")?
+                }
+                Ok(_) | Err(_) => serde_json::Value::Null,
             },
         })
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use traffic_user::{
-    capture_file::{CaptureWriter, InterfaceDescription, LinkType},
+    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
     record::Direction,
 };
 
@@ -81,20 +81,22 @@ fn damage(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn write(path: &Path, frames: &[(LinkType, Vec<u8>)]) -> Result<()> {
-    let interfaces = LINK_TYPES.map(|number| InterfaceDescription {
-        name: format!("link{number}"),
-        link_type: LinkType(number),
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    });
+    let interfaces = LINK_TYPES
+        .map(|number| InterfaceDescription::new(&format!("link{number}"), LinkType(number)));
     let mut writer = CaptureWriter::create(path, &interfaces)?;
     for (index, (link_type, bytes)) in frames.iter().enumerate() {
         let interface = LINK_TYPES.iter().position(|number| *number == link_type.0);
         let interface = u16::try_from(interface.expect("every link type has an interface"))?;
         let time = 1_700_000_000_000_000_001 + index as u64 * 1_001;
         let len = u32::try_from(bytes.len())?;
-        writer.write_frame(interface, time, len, Direction::Ingress, bytes)?;
+        writer.write_frame(&Frame {
+            interface,
+            timestamp_ns: time,
+            wire_len: len,
+            direction: Direction::Ingress,
+            dropped: 0,
+            data: bytes,
+        })?;
     }
     Ok(writer.finish(&[])?)
 }

@@ -219,6 +219,7 @@ impl Kernel {
             ring_bytes: 4 << 20,
             planned: None,
             bins: 1,
+            filter: None,
             diagnostics: false,
         };
         let load = |link, always_copied| {

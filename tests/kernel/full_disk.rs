@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use traffic_tests::{Need, Test};
 use traffic_user::{
-    capture_file::{self, CaptureWriter, InterfaceDescription, LinkType},
+    capture_file::{self, CaptureWriter, Frame, InterfaceDescription, LinkType},
     record::Direction,
 };
 
@@ -29,7 +29,14 @@ fn a_full_disk_leaves_whole_records() -> Result<()> {
         let mut writer = CaptureWriter::create(&path, &[interface()])?;
         let mut refused = 0;
         for index in 0..5_000_u64 {
-            let written = writer.write_frame(0, index, 1_001, Direction::Ingress, &[7; 1_001]);
+            let written = writer.write_frame(&Frame {
+                interface: 0,
+                timestamp_ns: index,
+                wire_len: 1_001,
+                direction: Direction::Ingress,
+                dropped: 0,
+                data: &[7; 1_001],
+            });
             refused += u32::from(written.is_err());
         }
         refused += u32::from(writer.finish(&[]).is_err());
@@ -49,13 +56,7 @@ fn a_full_disk_leaves_whole_records() -> Result<()> {
 }
 
 fn interface() -> InterfaceDescription {
-    InterfaceDescription {
-        name: "eth0".to_owned(),
-        link_type: LinkType::ETHERNET,
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    }
+    InterfaceDescription::new("eth0", LinkType::ETHERNET)
 }
 
 /// A file system of 256 KiB.

@@ -131,6 +131,7 @@ fn variants() -> Vec<Variant> {
     let plain = Variant {
         settings: Settings {
             selection: Selection::default(),
+            filter: None,
             count: None,
             snaplen: 0,
             sample: 1,

@@ -11,6 +11,12 @@ pub const LINK_IP: u32 = 1;
 /// Interfaces with Ethernet headers.
 pub const LINK_ETHERNET: u32 = 0;
 
+/// Instructions that the filter slot has room for.
+pub const FILTER_SLOT: u16 = 16_384;
+/// The farthest that a filter reads into a frame: libpcap's largest snapshot length, so that it
+/// sees what a capture file can hold.
+pub const FILTER_FRAME_BYTES: u32 = 262_144;
+
 /// Settings of one run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +43,13 @@ pub struct Config {
     pub single_interface: u32,
     /// `LINK_…` of that interface.
     pub link: u32,
+    /// Bytes of a frame that the filter may read; 0 = there is no filter.
+    pub filter_bytes: u32,
     /// 1 = headers are always read through the hook's helper, as they are of packets in several
     /// buffers. Only tests ask for it.
     pub always_copied: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// An entry of the map from ifindex to interface.

@@ -312,8 +312,11 @@ pub struct FrameHeader {
     pub flags: u8,
     /// As [`Headers::protocol`].
     pub protocol: u8,
-    /// Explicit padding.
-    pub reserved: u64,
+    /// Frames of this interface and direction that this CPU has lost so far, modulo 2^32: what
+    /// the last frame that came up from here did not count was lost between the two.
+    pub lost: u32,
+    /// Number of that CPU.
+    pub cpu: u32,
 }
 
 const _: () = assert!(size_of::<Headers>() == 50);

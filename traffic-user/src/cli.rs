@@ -1,8 +1,14 @@
 //! The command line: clap types only. The doc comments are the help text.
 
+mod files;
+mod print;
+
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
+
+pub use files::{Compression, Condition, FileArgs};
+pub use print::{PrintArgs, PrintStyleArgs};
 
 /// Captures, counts and reports packets that eBPF programs classify in the kernel.
 ///
@@ -22,7 +28,7 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Interfaces) | None => return 0,
+            Some(Command::Print(_) | Command::Interfaces) | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -35,6 +41,8 @@ pub enum Command {
     Capture(Box<CaptureArgs>),
     /// Reports on capture files (pcap and pcapng).
     Read(ReadArgs),
+    /// Prints a line per packet of capture files, as tcpdump does.
+    Print(PrintArgs),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
 }
@@ -43,6 +51,16 @@ pub enum Command {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct CaptureArgs {
+    /// Capture only what matches this expression, as tcpdump takes it (see pcap-filter(7)); decided
+    /// in the kernel, with VLAN tags in their places.
+    #[arg(value_name = "FILTER", conflicts_with_all = ["expression", "filter_file"])]
+    pub words: Vec<String>,
+    /// The same in one argument, or from a file.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print the filter as classic BPF, as tcpdump -d does, then as eBPF, and exit.
+    #[arg(long)]
+    pub dump_filter: bool,
     /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
     /// default route, else the first that is up and not loopback.
     #[arg(short, long = "interface", value_name = "NAME")]
@@ -57,8 +75,9 @@ pub struct CaptureArgs {
     /// Protocol to count and capture, decided in the kernel; repeat for several.
     #[arg(long = "protocol", value_enum, value_name = "NAME")]
     pub protocols: Vec<ProtocolArg>,
-    /// Time to capture: `90`, `60s`, `5m`, `2h`; a bare number is seconds; 0 = until stopped.
-    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    /// Time to capture: `90`, `60s`, `5m`, `2h`; a bare number is seconds; 0 = until stopped,
+    /// which is the default with -C, -G, -a or -b.
+    #[arg(short, long, value_name = "TIME", default_value = "60s", default_value_ifs = ROTATION, value_parser = parse_duration)]
     pub duration: Duration,
     /// Stop after this many matched frames.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -72,15 +91,20 @@ pub struct CaptureArgs {
     /// Count only: totals and histogram, no per-address tables.
     #[arg(long)]
     pub counters_only: bool,
-    /// Write frames to this file: nanosecond pcap for `.pcap`, pcapng for any other name; `-` is
-    /// pcapng on stdout.
-    #[arg(short, long, value_name = "FILE")]
-    pub write: Option<PathBuf>,
+    /// How to write frames.
+    #[command(flatten)]
+    pub files: FileArgs,
+    /// Print a line per packet on stdout, as tcpdump does.
+    #[arg(long)]
+    pub print: bool,
+    /// What those lines show.
+    #[command(flatten)]
+    pub print_style: PrintStyleArgs,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,
-    /// Size of the ring buffer, rounded up to a power of two; a bare number is KiB; K, M, G are
-    /// binary.
+    /// Size of the ring buffer, rounded up to a power of two of at least 64K; a bare number is KiB;
+    /// K, M, G are binary.
     #[arg(short = 'B', long, value_name = "SIZE", default_value = "16M", value_parser = parse_buffer_size)]
     pub buffer_size: u32,
     /// Fail with exit code 1 when more than this percentage of summaries or of frames to write was
@@ -98,6 +122,22 @@ pub struct CaptureArgs {
     pub output: OutputArgs,
 }
 
+/// A filter expression.
+#[derive(Args, Clone, Debug)]
+pub struct FilterArgs {
+    /// Take only what matches this expression of tcpdump's filter language.
+    #[arg(
+        short = 'f',
+        long = "filter",
+        value_name = "EXPR",
+        conflicts_with = "filter_file"
+    )]
+    pub expression: Option<String>,
+    /// Read the filter expression from this file.
+    #[arg(short = 'F', value_name = "FILE")]
+    pub filter_file: Option<PathBuf>,
+}
+
 /// Arguments of `traffic read`.
 #[derive(Args, Debug)]
 pub struct ReadArgs {
@@ -110,6 +150,13 @@ pub struct ReadArgs {
     /// Protocol to count; repeat for several.
     #[arg(long = "protocol", value_enum, value_name = "NAME")]
     pub protocols: Vec<ProtocolArg>,
+    /// Filter.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Write the frames that match to this file: nanosecond pcap for `.pcap`, pcapng for any other
+    /// name; `-` is pcapng on stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -146,6 +193,14 @@ pub struct OutputArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
+
+/// Arguments with which a capture goes on until they, or a signal, end it.
+const ROTATION: [(&str, ArgPredicate, &str); 4] = [
+    ("file_size", ArgPredicate::IsPresent, "0"),
+    ("rotate_seconds", ArgPredicate::IsPresent, "0"),
+    ("autostop", ArgPredicate::IsPresent, "0"),
+    ("ring_buffer", ArgPredicate::IsPresent, "0"),
+];
 
 /// tcpdump's default snapshot length.
 pub const DEFAULT_SNAPLEN: u32 = 262_144;
@@ -221,7 +276,10 @@ fn parse_percentage(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "not a percentage (0 to 100)".to_owned())
 }
 
-/// Reads `16M`, `4096` (KiB); rounds up to a power of two of at least a page.
+/// The smallest ring has room for some batches of summaries and for jumbo frames.
+const MIN_BUFFER_BYTES: u32 = 64 << 10;
+
+/// Reads `16M`, `4096` (KiB); rounds up to a power of two.
 fn parse_buffer_size(text: &str) -> Result<u32, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
@@ -237,8 +295,8 @@ fn parse_buffer_size(text: &str) -> Result<u32, String> {
         .checked_mul(unit)
         .filter(|bytes| (1..=1 << 30).contains(bytes))
         .and_then(|bytes| u32::try_from(bytes.next_power_of_two()).ok())
-        .map(|bytes| bytes.max(4096))
-        .ok_or_else(|| "a ring buffer holds 4K to 1G".to_owned())
+        .map(|bytes| bytes.max(MIN_BUFFER_BYTES))
+        .ok_or_else(|| "a ring buffer holds 64K to 1G".to_owned())
 }
 
 #[cfg(test)]
@@ -274,6 +332,7 @@ mod tests {
     fn buffer_sizes_are_powers_of_two() {
         assert_eq!(parse_buffer_size("16M"), Ok(16 << 20));
         assert_eq!(parse_buffer_size("64"), Ok(64 << 10));
+        assert_eq!(parse_buffer_size("4"), Ok(64 << 10));
         assert_eq!(parse_buffer_size("100K"), Ok(128 << 10));
         assert!(parse_buffer_size("0").is_err());
         assert!(parse_buffer_size("3G").is_err());

@@ -242,7 +242,7 @@ fn shown_type(record_type: Option<u16>) -> String {
 }
 
 /// Mnemonic of a record type (IANA DNS parameters), or `TYPE` and its number (RFC 3597).
-fn type_name(record_type: u16) -> String {
+pub(crate) fn type_name(record_type: u16) -> String {
     let mnemonic = match record_type {
         1 => "A",
         2 => "NS",

@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{process, setup::Setup, toolchain::TARGET};
+use crate::{
+    process,
+    setup::{LIBRARIES, Setup},
+    toolchain::TARGET,
+};
 
 /// The variable through which builds and tests find the object.
 const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
@@ -60,6 +64,7 @@ impl Build {
 /// Builds the object and the program.
 pub(crate) fn all(profile: Profile) -> Result<Built> {
     let object = object(Warnings::Shown)?;
+    Setup::default().tools(LIBRARIES)?;
     let mut cargo = cargo(&object);
     cargo
         .args(["build", "--package", "traffic-user", "--bin", "traffic"])

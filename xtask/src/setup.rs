@@ -27,6 +27,8 @@ const LINKER_VERSION: &str = "0.13.0";
 const FUZZER_VERSION: &str = "0.13.2";
 /// What libFuzzer is built with.
 const FUZZER_PACKAGES: &[&str] = &["g++"];
+/// What the program links: libpcap compiles filter expressions.
+pub(crate) const LIBRARIES: &[&str] = &["libpcap-dev"];
 /// What the demonstration makes its network and its traffic with.
 pub(crate) const DEMO_TOOLS: &[&str] =
     &["ethtool", "iproute2", "iputils-ping", "procps", "tcpreplay"];
@@ -64,7 +66,7 @@ impl Setup {
         if self.toolchain()?.is_some() {
             eprintln!("eBPF: a compiler and a linker are there and work together");
         }
-        if self.tools(TEST_TOOLS)? {
+        if self.tools(&[LIBRARIES, TEST_TOOLS].concat())? {
             eprintln!("tools: all there");
         }
         Ok(ExitCode::SUCCESS)

@@ -57,6 +57,11 @@ pub(crate) const TESTS: Tests = &[
         an_interface_that_disappears_ends_the_capture_with_its_report,
     ),
     Test::new(
+        "one_of_several_interfaces_may_disappear",
+        NEEDS,
+        one_of_several_interfaces_may_disappear,
+    ),
+    Test::new(
         "an_interface_that_goes_down_is_waited_for",
         NEEDS,
         an_interface_that_goes_down_is_waited_for,
@@ -170,6 +175,25 @@ fn an_interface_that_disappears_ends_the_capture_with_its_report() -> Result<()>
         );
         ensure!(frame::read(&file)?.len() == 10);
     }
+    Ok(())
+}
+
+fn one_of_several_interfaces_may_disappear() -> Result<()> {
+    let stage = Stage::new()?;
+    let right = &stage.pair.right;
+    let mut capture = Capture::start(right, &["-i", VETH, "-i", "lo", "-d", "0"])?;
+    stage.numbered(10, Duration::ZERO)?.join()?;
+    right.run(&format!("ip link delete {VETH}"))?;
+    capture.wait_for_note("veth0 disappeared", Duration::from_secs(5))?;
+    right.run("ping -q -c 1 127.0.0.1")?;
+    let captured = capture.interrupt()?;
+    ensure!(captured.status.success(), "{}", captured.stderr);
+    ensure!(balanced(&captured.report, false)? == 12);
+    let notes = captured.report["notes"].to_string();
+    ensure!(
+        notes.contains("veth0 disappeared during the capture"),
+        "{notes}"
+    );
     Ok(())
 }
 

@@ -39,23 +39,25 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Frame>> {
         ControlFlow::Continue(())
     })
     .with_context(|| format!("read {}", path.display()))?;
-    ensure!(summary.fault.is_none(), "{path:?}: {:?}", summary.fault);
+    let fault = summary.fault;
+    ensure!(fault.is_none(), "{}: {fault:?}", path.display());
     Ok(frames)
 }
 
 /// Writes `frames` as a capture file that can be replayed.
 pub(crate) fn write(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
-    let interface = InterfaceDescription {
-        name: "replay".to_owned(),
-        link_type: LinkType::ETHERNET,
-        snaplen: 262_144,
-        filter: String::new(),
-        sample: 1,
-    };
+    let interface = InterfaceDescription::new("replay", LinkType::ETHERNET);
     let mut writer = CaptureWriter::create(path, &[interface])?;
     for frame in frames {
         let wire_len = u32::try_from(frame.len())?;
-        writer.write_frame(0, 1, wire_len, Direction::Ingress, frame)?;
+        writer.write_frame(&capture_file::Frame {
+            interface: 0,
+            timestamp_ns: 1,
+            wire_len,
+            direction: Direction::Ingress,
+            dropped: 0,
+            data: frame,
+        })?;
     }
     Ok(writer.finish(&[])?)
 }
@@ -75,9 +77,8 @@ pub(crate) fn ethernet(tags: &[(u16, u16)], ether_type: u16, payload: &[u8]) -> 
 
 /// IPv4 and UDP with `bytes` of payload that begins with `mark` (RFC 791, RFC 768).
 pub(crate) fn ipv4_udp(mark: u32, bytes: usize) -> Vec<u8> {
-    let total = (28 + bytes) as u16;
     let mut packet = vec![0x45, 0];
-    packet.extend(total.to_be_bytes());
+    packet.extend(length(28 + bytes));
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
     let checksum = checksum(&packet);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -94,14 +95,13 @@ fn checksum(header: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !(sum as u16)
+    !u16::try_from(sum).expect("carries were folded")
 }
 
 /// IPv6 and UDP (RFC 8200).
 pub(crate) fn ipv6_udp(mark: u32, bytes: usize) -> Vec<u8> {
-    let length = (8 + bytes) as u16;
     let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend(length.to_be_bytes());
+    packet.extend(length(8 + bytes));
     packet.extend([17, 64]);
     for host in [1, 2] {
         packet.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
@@ -111,15 +111,21 @@ pub(crate) fn ipv6_udp(mark: u32, bytes: usize) -> Vec<u8> {
 }
 
 fn udp(mark: u32, bytes: usize) -> Vec<u8> {
-    let mut datagram = Vec::new();
-    for word in [PORT, PORT, (8 + bytes) as u16, 0] {
-        datagram.extend(word.to_be_bytes());
-    }
-    // No two bytes in a row are alike, so that a shifted copy shows.
-    let payload = (0..bytes).map(|at| (at % 251) as u8);
-    datagram.extend(payload);
+    let ports = [PORT, PORT].map(u16::to_be_bytes);
+    let mut datagram = [ports[0], ports[1], length(8 + bytes), [0; 2]].concat();
+    datagram.extend(pattern(bytes));
     let start = datagram.len() - bytes;
     let marked = bytes.min(4);
     datagram[start..start + marked].copy_from_slice(&mark.to_be_bytes()[..marked]);
     datagram
+}
+
+fn length(bytes: usize) -> [u8; 2] {
+    let bytes = u16::try_from(bytes).expect("packets here are below 64 KiB");
+    bytes.to_be_bytes()
+}
+
+/// Bytes of which no two in a row are alike, so that a shifted copy shows.
+pub(crate) fn pattern(bytes: usize) -> impl Iterator<Item = u8> {
+    (0..=250).cycle().take(bytes)
 }

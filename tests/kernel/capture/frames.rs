@@ -86,10 +86,19 @@ struct Both {
 
 impl Watch {
     fn start(namespace: &Namespace, interface: &str, args: &[&str]) -> Result<Self> {
+        Self::beside(Tcpdump::start, namespace, interface, args)
+    }
+
+    fn beside(
+        tcpdump: impl Fn(&Namespace, &str, &str, &Path) -> Result<Tcpdump>,
+        namespace: &Namespace,
+        interface: &str,
+        args: &[&str],
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let file = |name: &str| directory.path().join(name);
-        let ingress = Tcpdump::start(namespace, interface, "in", &file("in.pcap"))?;
-        let egress = Tcpdump::start(namespace, interface, "out", &file("out.pcap"))?;
+        let ingress = tcpdump(namespace, interface, "in", &file("in.pcap"))?;
+        let egress = tcpdump(namespace, interface, "out", &file("out.pcap"))?;
         let own = file("traffic.pcapng");
         let own = own.to_str().context("a path in UTF-8")?;
         let args = [&["-i", interface, "-w", own][..], args].concat();
@@ -239,10 +248,12 @@ fn tags_in_metadata_are_put_back_on_both_directions() -> Result<()> {
 /// Joined by the sender, or by GRO. Where the device does not segment, the kernel does so between TC
 /// and tcpdump's place.
 fn super_frames_are_those_of_tcpdump() -> Result<()> {
+    let watch =
+        |namespace: &Namespace| Watch::beside(Tcpdump::start_at_full_length, namespace, VETH, &[]);
     for (offloads, as_sent) in [("tso on gro on", true), ("tso off gro on", false)] {
         let pair = silent(1500, offloads)?;
-        let left = Watch::start(&pair.left, VETH, &[])?;
-        let right = Watch::start(&pair.right, VETH, &[])?;
+        let left = watch(&pair.left)?;
+        let right = watch(&pair.right)?;
         send::bulk(&pair, "10.77.0.2:5001", 4 << 20)?;
         send::mark(&pair)?;
         let [answers, sent] = left.stop()?;

@@ -44,6 +44,11 @@ pub(crate) const TESTS: Tests = &[
         seen_is_what_the_interface_counted,
     ),
     Test::new(
+        "xdp_sees_every_frame_that_arrives",
+        NEEDS,
+        xdp_sees_every_frame_that_arrives,
+    ),
+    Test::new(
         "count_stops_at_exactly_so_many_frames",
         NEEDS,
         count_stops_at_exactly_so_many_frames,
@@ -262,6 +267,37 @@ fn seen_is_what_the_interface_counted() -> Result<()> {
     Ok(())
 }
 
+/// The interface counts them itself, in front of its program (`veth_xdp_rcv`).
+fn xdp_sees_every_frame_that_arrives() -> Result<()> {
+    let pair = VethPair::new(&VethOptions {
+        ipv6: false,
+        offloads: "tso on",
+        ..VethOptions::default()
+    })?;
+    send::introduce(&pair)?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("bulk.pcapng");
+    let name = file.to_str().context("a path in UTF-8")?;
+    let args = ["-i", VETH, "-Q", "in", "--hook", "xdp", "-w", name];
+    let capture = Capture::start(&pair.right, &args)?;
+    let before = pair.right.packets(VETH)?;
+    send::bulk(&pair, "10.77.0.2:5001", 8 << 20)?;
+    received(&pair)?;
+    let after = pair.right.packets(VETH)?;
+    let captured = capture.interrupt()?;
+    succeeded(&captured)?;
+    ensure!(balanced(&captured.report, true)? == after.0 - before.0);
+    let frames = frame::read(&file)?;
+    ensure!(
+        frames
+            .iter()
+            .all(|frame| frame.data.len() == frame.wire_len as usize)
+    );
+    let payload: usize = frames.iter().map(|frame| frame.data.len()).sum();
+    ensure!(payload >= 8 << 20, "{payload} bytes");
+    Ok(())
+}
+
 fn count_stops_at_exactly_so_many_frames() -> Result<()> {
     let stage = Stage::new()?;
     let directory = tempfile::tempdir()?;
@@ -271,7 +307,7 @@ fn count_stops_at_exactly_so_many_frames() -> Result<()> {
         let number = count.to_string();
         let args = ["-i", VETH, "-d", "0", "-c", &number, "-w", file_name];
         let capture = Capture::start(&stage.pair.right, &args)?;
-        let flood = stage.flood()?;
+        let flood = Flood::start(&stage.pair.left, "10.77.0.2:9", 10_000)?;
         let captured = capture.finish()?;
         succeeded(&captured)?;
         ensure!(balanced(&captured.report, true)? == count);

@@ -65,7 +65,12 @@ impl Tunnel {
     }
 }
 
-/// Takes the other end of the tunnel of this thread's namespace (`TUNSETIFF`, linux/if_tun.h).
+/// `IFF_TUN` and `IFF_NO_PI` in the width of their field.
+const IFF_TUN_NO_PI: libc::c_short = 0x1001;
+const _: () = assert!(libc::IFF_TUN | libc::IFF_NO_PI == 0x1001);
+
+/// Takes the other end of the tunnel of this thread's namespace (`TUNSETIFF` of
+/// `linux/if_tun.h`).
 fn open_tunnel() -> Result<File> {
     let device = OpenOptions::new()
         .read(true)
@@ -77,7 +82,7 @@ fn open_tunnel() -> Result<File> {
     for (to, from) in request.ifr_name.iter_mut().zip(TUNNEL.bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+    request.ifr_ifru.ifru_flags = IFF_TUN_NO_PI;
     // SAFETY: `request` is an `ifreq`, as the call expects, and outlives it.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     ensure!(result == 0, "{}", std::io::Error::last_os_error());
@@ -160,10 +165,11 @@ fn mixed_link_types_need_pcapng() -> Result<()> {
 fn loopback_counts_every_packet_once() -> Result<()> {
     let namespace = Namespace::new()?;
     let both = Capture::start(&namespace, &["-i", "lo"])?;
+    let xdp = Capture::start(&namespace, &["-i", "lo", "--hook", "xdp"])?;
     let out = Capture::start(&namespace, &["-i", "lo", "-Q", "out"])?;
     namespace.run("ping -q -c 3 -i 0.01 127.0.0.1")?;
-    let (both, out) = (both.interrupt()?, out.interrupt()?);
-    for captured in [&both, &out] {
+    let (both, out, xdp) = (both.interrupt()?, out.interrupt()?, xdp.interrupt()?);
+    for captured in [&both, &out, &xdp] {
         ensure!(
             balanced(&captured.report, false)? == 6,
             "{}",
@@ -178,6 +184,7 @@ fn loopback_counts_every_packet_once() -> Result<()> {
         )
     };
     ensure!(hooks(&both.report) == ("tcx".into(), serde_json::Value::Null));
+    ensure!(hooks(&xdp.report) == ("xdp-generic".into(), serde_json::Value::Null));
     ensure!(hooks(&out.report) == (serde_json::Value::Null, "tcx".into()));
     ensure!(both.stderr.contains("ingress only"), "{}", both.stderr);
     Ok(())

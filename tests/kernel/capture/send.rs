@@ -89,7 +89,7 @@ pub(crate) fn bulk(pair: &VethPair, address: &str, bytes: usize) -> Result<()> {
 
 fn send_bulk(address: SocketAddr, bytes: usize) -> Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    let piece: Vec<u8> = (0..1 << 16).map(|at| (at % 251) as u8).collect();
+    let piece: Vec<u8> = frame::pattern(1 << 16).collect();
     let mut left = bytes;
     while left > 0 {
         let now = left.min(piece.len());

@@ -1,9 +1,9 @@
 //! tcpdump beside the program under test.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, ChildStderr, Stdio},
     time::Duration,
 };
 
@@ -16,24 +16,52 @@ use traffic_tests::{netns::Namespace, wait_until};
 
 use crate::frame::{self, Frame};
 
+/// Bytes of a frame that [`Tcpdump::start`] captures whole.
+const LONGEST: &str = "16384";
+
 /// A running tcpdump at full length with nanoseconds; killed on drop.
 pub(crate) struct Tcpdump {
     child: Child,
+    stderr: BufReader<ChildStderr>,
     file: PathBuf,
 }
 
 impl Tcpdump {
-    /// Starts it and waits until it listens. `direction` is `in`, `out` or `inout`.
+    /// Starts it and waits until it listens. `direction` is `in`, `out` or `inout`. Frames have to
+    /// be of at most [`LONGEST`] bytes.
     pub(crate) fn start(
         namespace: &Namespace,
         interface: &str,
         direction: &str,
         file: &Path,
     ) -> Result<Self> {
+        // Immediate mode has slots of one size, so that large ones are few.
+        let mode = ["-s", LONGEST, "--immediate-mode"];
+        Self::with(namespace, interface, direction, file, &mode)
+    }
+
+    /// [`Tcpdump::start`] for frames of any length, which it writes once a second.
+    pub(crate) fn start_at_full_length(
+        namespace: &Namespace,
+        interface: &str,
+        direction: &str,
+        file: &Path,
+    ) -> Result<Self> {
+        Self::with(namespace, interface, direction, file, &["-s", "0"])
+    }
+
+    fn with(
+        namespace: &Namespace,
+        interface: &str,
+        direction: &str,
+        file: &Path,
+        mode: &[&str],
+    ) -> Result<Self> {
         let mut child = namespace
             .command("tcpdump")
-            .args(["-i", interface, "-Q", direction, "-s", "0", "-n", "-U"])
-            .args(["-B", "65536", "--immediate-mode", "-Z", "root"])
+            .args(["-i", interface, "-Q", direction, "-n", "-U"])
+            .args(["-B", "65536", "-Z", "root"])
+            .args(mode)
             .args(["--time-stamp-precision=nano", "-w"])
             .arg(file)
             .stdin(Stdio::null())
@@ -48,6 +76,7 @@ impl Tcpdump {
         }
         Ok(Self {
             child,
+            stderr,
             file: file.to_owned(),
         })
     }
@@ -70,7 +99,10 @@ impl Tcpdump {
             },
         )?;
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said)?;
         self.child.wait()?;
+        ensure!(said.contains("\n0 packets dropped"), "{said}");
         Ok(frames)
     }
 }

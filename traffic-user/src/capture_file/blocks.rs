@@ -42,11 +42,15 @@ enum Order {
     Little,
 }
 
+/// Comment on an interface of which one frame in so many was written.
+pub(super) const SAMPLING: &str = "sampling=1/";
+
 /// Bytes kept of an interface name, so that many interfaces with long names stay small.
 const MAX_NAME_BYTES: usize = 256;
 
 /// Option codes.
 const OPTION_END: u16 = 0;
+const OPTION_COMMENT: u16 = 1;
 const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
@@ -123,18 +127,21 @@ impl Blocks {
         let snaplen = body.u32(4)?;
         let mut clock = Clock::new(snaplen);
         let mut name = None;
+        let mut sample = 1;
         for (code, value) in body.options(8) {
             match (code, value.bytes) {
                 (IF_NAME, bytes) => {
                     let kept = &bytes[..bytes.len().min(MAX_NAME_BYTES)];
                     name = Some(String::from_utf8_lossy(kept).into_owned());
                 }
+                (OPTION_COMMENT, comment) => sample = sampling(comment).unwrap_or(sample),
                 (IF_TSRESOL, &[resolution]) => clock.set_resolution(resolution),
                 (IF_TSOFFSET, _) => clock.offset_s = value.u64(0)?.cast_signed(),
                 _ => {}
             }
         }
-        self.interfaces.push(Interface::new(name, link_type));
+        let interface = Interface::new(name, link_type);
+        self.interfaces.push(interface.sampled(sample));
         self.clocks.push(clock);
         Ok(())
     }
@@ -245,6 +252,13 @@ impl From<BlockFault> for Stop {
     fn from(fault: BlockFault) -> Self {
         Self::Fault(fault.into())
     }
+}
+
+/// What a comment `sampling=1/N` says: one frame in N is there.
+fn sampling(comment: &[u8]) -> Option<u32> {
+    let rate = comment.strip_prefix(SAMPLING.as_bytes())?;
+    let rate = std::str::from_utf8(rate).ok()?.parse().ok()?;
+    (rate > 0).then_some(rate)
 }
 
 /// The fields of a block in its byte order.

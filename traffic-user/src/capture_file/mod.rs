@@ -6,6 +6,7 @@ mod blocks;
 mod classic;
 mod link;
 mod read;
+mod rotate;
 mod sink;
 mod write;
 
@@ -14,7 +15,10 @@ pub use read::{
     BlockFault, FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, ReadSummary,
     read, read_from,
 };
-pub use write::{CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, WriteError};
+pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
+pub use write::{
+    CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, WriteError,
+};
 
 #[cfg(test)]
 mod tests;

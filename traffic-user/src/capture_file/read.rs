@@ -34,6 +34,8 @@ pub struct FileFrame<'a> {
     pub link_type: LinkType,
     /// Index in [`ReadSummary::interfaces`].
     pub interface: u16,
+    /// Name of the interface where the file has it.
+    pub interface_name: Option<&'a str>,
     /// Which way the frame went; ingress where the file does not say.
     pub direction: Direction,
 }
@@ -45,6 +47,8 @@ pub struct FileInterface {
     pub name: Option<String>,
     /// Link type of its frames.
     pub link_type: LinkType,
+    /// One frame in this many is there; 1 for every frame.
+    pub sample: u32,
 }
 
 /// What a file held.
@@ -125,7 +129,7 @@ pub enum BlockFault {
     TooManyInterfaces,
 }
 
-/// Reads the capture file at `path` and hands every packet to `each`, in file order, until the
+/// Reads the capture file at `path`, which may be compressed with zstd, and hands every packet to `each`, in file order, until the
 /// file ends or `each` breaks.
 ///
 /// # Errors
@@ -148,6 +152,30 @@ where
     F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
 {
     let mut window = Window::new(input);
+    if window.magic()? == ZSTD_MAGIC {
+        return read_window(Window::new(decompress(window)?), each);
+    }
+    read_window(window, each)
+}
+
+/// First four bytes of a zstd frame (RFC 8878).
+const ZSTD_MAGIC: u32 = 0x28b5_2ffd;
+/// Logarithm of the most bytes that a compressed file may ask a reader to remember.
+const ZSTD_WINDOW_LOG: u32 = 24;
+
+/// What `window` holds and goes on with, decompressed.
+fn decompress<R: Read>(window: Window<R>) -> io::Result<impl Read> {
+    let begun = io::Cursor::new(window.bytes().to_vec());
+    let mut decoder = zstd::Decoder::new(begun.chain(window.input))?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
+fn read_window<R, F>(mut window: Window<R>, each: F) -> Result<ReadSummary, ReadError>
+where
+    R: Read,
+    F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
+{
     let magic = window.magic()?;
     if magic == Blocks::MAGIC {
         Ok(drive(window, Blocks::new(), each))
@@ -188,9 +216,19 @@ pub(super) struct Interface {
 impl Interface {
     pub(super) fn new(name: Option<String>, link_type: LinkType) -> Self {
         Self {
-            described: FileInterface { name, link_type },
+            described: FileInterface {
+                name,
+                link_type,
+                sample: 1,
+            },
             layout: link_type.layout(),
         }
+    }
+
+    /// The same interface with one frame in `sample` written.
+    pub(super) fn sampled(mut self, sample: u32) -> Self {
+        self.described.sample = sample;
+        self
     }
 }
 
@@ -240,6 +278,10 @@ where
                 Ok(0) if window.bytes().is_empty() => break None,
                 Ok(0) => break Some(ReadError::CutShort),
                 Ok(_) => {}
+                // A compressed file that ends inside of a frame.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    break Some(ReadError::CutShort);
+                }
                 Err(error) => break Some(error.into()),
             },
         }
@@ -283,7 +325,7 @@ where
             break Pause::Fault(ReadError::UnsupportedLinkType(link_type));
         };
         *packets += 1;
-        if deliver(&packet, link_type, layout, each).is_break() {
+        if deliver(&packet, &interface.described, layout, each).is_break() {
             break Pause::Broken;
         }
     };
@@ -292,7 +334,7 @@ where
 
 fn deliver<F>(
     packet: &RawPacket<'_>,
-    link_type: LinkType,
+    interface: &FileInterface,
     layout: Layout,
     each: &mut F,
 ) -> ControlFlow<()>
@@ -313,8 +355,9 @@ where
         timestamp_ns: packet.timestamp_ns,
         data: packet.data,
         wire_len: packet.wire_len,
-        link_type,
+        link_type: interface.link_type,
         interface: packet.interface,
+        interface_name: interface.name.as_deref(),
         direction: record.direction(),
     };
     each(&record, &frame)

@@ -1,6 +1,7 @@
 //! A buffered output that never ends inside a record.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Seek, SeekFrom, Write},
     mem,
@@ -8,17 +9,20 @@ use std::{
     path::Path,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// Where whole records go.
-#[derive(Debug)]
 pub(super) struct Sink {
     file: File,
     /// A regular file can be cut back to its last whole record.
     is_regular: bool,
     /// Records not written yet.
     buffer: Vec<u8>,
+    /// Makes a frame of the zstd format (RFC 8878) of what is written at once.
+    zstd: Option<zstd::bulk::Compressor<'static>>,
     /// Lengths of the records in `buffer` and whether each is a frame.
     records: Vec<Record>,
     /// Where the file ends.
@@ -36,14 +40,16 @@ struct Record {
 
 impl Sink {
     /// Opens `target`, emptying a file that is there; `-` is stdout.
-    pub(super) fn create(target: &Path) -> io::Result<Self> {
+    pub(super) fn create(target: &Path, compressed: bool) -> io::Result<Self> {
         let mut file = if target == Path::new("-") {
             File::from(io::stdout().as_fd().try_clone_to_owned()?)
         } else {
             File::create(target)?
         };
         let is_regular = file.metadata()?.is_file();
+        let zstd = compressed.then(|| zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL));
         Ok(Self {
+            zstd: zstd.transpose()?,
             end: if is_regular {
                 file.stream_position()?
             } else {
@@ -58,9 +64,29 @@ impl Sink {
         })
     }
 
-    /// Whether somebody may be reading along: a pipe, a socket, a terminal.
+    /// Whether someone reads along: a pipe, a FIFO, a terminal.
     pub(super) fn is_stream(&self) -> bool {
         !self.is_regular
+    }
+
+    /// Whether the reader of a pipe has closed its end.
+    pub(super) fn reader_is_gone(&self) -> bool {
+        let mut ends = [PollFd::new(self.file.as_fd(), PollFlags::empty())];
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        self.is_stream()
+            && poll(&mut ends, PollTimeout::ZERO).is_ok()
+            && ends[0]
+                .revents()
+                .is_some_and(|events| events.intersects(gone))
+    }
+
+    /// Length of the file when all is written; compressed, what it has by now.
+    #[inline]
+    pub(super) fn bytes(&self) -> u64 {
+        match self.zstd {
+            None => self.end + self.buffer.len() as u64,
+            Some(_) => self.end,
+        }
     }
 
     /// Frames that lie whole in the file.
@@ -93,11 +119,7 @@ impl Sink {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let records = mem::take(&mut self.records);
         let buffer = mem::take(&mut self.buffer);
-        let (written, result) = match self.broken {
-            Some(kind) => (0, Err(kind.into())),
-            None => write_all(&mut self.file, &buffer),
-        };
-        let kept = self.count(&records, written);
+        let (written, kept, result) = self.write(&buffer, &records);
         self.end += kept;
         if result.is_err() {
             self.cut_back(written > kept);
@@ -107,6 +129,33 @@ impl Sink {
         self.records = records;
         self.records.clear();
         result
+    }
+
+    /// Writes records. Says how many bytes went out, and how many of them are whole records.
+    fn write(&mut self, buffer: &[u8], records: &[Record]) -> (u64, u64, io::Result<()>) {
+        if let Some(kind) = self.broken {
+            return (0, 0, Err(kind.into()));
+        }
+        let Some(zstd) = &mut self.zstd else {
+            let (written, result) = write_all(&mut self.file, buffer);
+            return (written, self.count(records, written), result);
+        };
+        if buffer.is_empty() {
+            return (0, 0, Ok(()));
+        }
+        let packed = match zstd.compress(buffer) {
+            Ok(packed) => packed,
+            Err(error) => return (0, 0, Err(error)),
+        };
+        let (written, result) = write_all(&mut self.file, &packed);
+        // Half a frame of zstd is nothing.
+        let kept = if result.is_ok() {
+            self.count(records, buffer.len() as u64);
+            written
+        } else {
+            0
+        };
+        (written, kept, result)
     }
 
     /// Counts the frames that lie whole in the first `written` bytes, and gives the length of
@@ -131,6 +180,16 @@ impl Sink {
         if is_torn && !cut {
             self.broken = Some(io::ErrorKind::BrokenPipe);
         }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink")
+            .field("file", &self.file)
+            .field("compressed", &self.zstd.is_some())
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 

@@ -329,11 +329,9 @@ fn frame(interface: u16, data: &[u8]) -> Frame {
 
 fn interface(link_type: LinkType) -> InterfaceDescription {
     InterfaceDescription {
-        name: "eth0".to_owned(),
-        link_type,
-        snaplen: 262_144,
         filter: "tcp".to_owned(),
         sample: 64,
+        ..InterfaceDescription::new("eth0", link_type)
     }
 }
 
@@ -341,9 +339,10 @@ fn statistics() -> InterfaceStatistics {
     InterfaceStatistics {
         start_ns: 1,
         end_ns: 2,
-        received: 3,
-        accepted: 2,
+        received: Some(3),
+        accepted: Some(2),
         dropped: 1,
+        ..InterfaceStatistics::default()
     }
 }
 
@@ -355,7 +354,14 @@ fn write_frame(writer: &mut CaptureWriter, frame: &Frame) -> Result<(), WriteErr
         direction,
         ref data,
     } = *frame;
-    writer.write_frame(interface, timestamp_ns, wire_len, direction, data)
+    writer.write_frame(&super::Frame {
+        interface,
+        timestamp_ns,
+        wire_len,
+        direction,
+        dropped: 0,
+        data,
+    })
 }
 
 /// The bytes of a file of Ethernet frames.

@@ -1,11 +1,6 @@
 //! Writes frames to a capture file.
 
-use std::{
-    borrow::Cow,
-    env, fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{borrow::Cow, env, fs, io, path::Path, time::Duration};
 
 use byteorder_slice::LittleEndian;
 use pcap_file::{
@@ -25,7 +20,7 @@ use pcap_file::{
     },
 };
 
-use super::{link::LinkType, sink::Sink};
+use super::{blocks::SAMPLING, link::LinkType, read::MAX_FRAME_BYTES, sink::Sink};
 use crate::record::Direction;
 
 /// Format of a capture file that is written. Both have nanosecond timestamps.
@@ -38,10 +33,19 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's name asks for: pcap for `.pcap`, pcapng for everything else.
+    /// The format that a file's name asks for: pcap for `.pcap`, pcapng for everything else. A
+    /// `.zst` behind it does not count.
     #[must_use]
     pub fn of(target: &Path) -> Self {
-        if target
+        let plain = if target
+            .extension()
+            .is_some_and(|extension| extension == "zst")
+        {
+            target.with_extension("")
+        } else {
+            target.to_owned()
+        };
+        if plain
             .extension()
             .is_some_and(|extension| extension == "pcap")
         {
@@ -57,6 +61,12 @@ impl Format {
 pub struct InterfaceDescription {
     /// Name.
     pub name: String,
+    /// What else is known of it; empty for nothing.
+    pub description: String,
+    /// Hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// Bits per second.
+    pub speed_bps: Option<u64>,
     /// Link type of its frames.
     pub link_type: LinkType,
     /// Most bytes kept of a frame.
@@ -67,19 +77,60 @@ pub struct InterfaceDescription {
     pub sample: u32,
 }
 
-/// What a capture file says about an interface at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl InterfaceDescription {
+    /// An interface of which every frame is written whole, and nothing else is known.
+    #[must_use]
+    pub fn new(name: &str, link_type: LinkType) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            mac: None,
+            speed_bps: None,
+            link_type,
+            snaplen: MAX_FRAME_BYTES,
+            filter: String::new(),
+            sample: 1,
+        }
+    }
+}
+
+/// What a capture file says about an interface at the end: counts since the capture began. `None`
+/// where nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceStatistics {
     /// Beginning of the capture, nanoseconds since the Unix epoch.
     pub start_ns: u64,
     /// End of the capture, as `start_ns`.
     pub end_ns: u64,
     /// Frames that passed the interface.
-    pub received: u64,
+    pub received: Option<u64>,
+    /// Frames that the interface had no room for.
+    pub interface_dropped: Option<u64>,
     /// Frames that the filter let through.
-    pub accepted: u64,
-    /// Frames that were lost on the way to the file.
+    pub accepted: Option<u64>,
+    /// Frames that were not asked for, because of sampling.
+    pub sampled_out: Option<u64>,
+    /// Frames that found the ring full on the way to the file.
     pub dropped: u64,
+    /// Frames that reached the program.
+    pub delivered: u64,
+}
+
+/// A frame to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Number of its interface in the file.
+    pub interface: u16,
+    /// Nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// Bytes on the wire, from the link header.
+    pub wire_len: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Frames of its interface lost since the one before it.
+    pub dropped: u32,
+    /// What was captured.
+    pub data: &'a [u8],
 }
 
 /// Why a capture file cannot be written.
@@ -101,6 +152,14 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// Whether the reader of a pipe went away, which is its right.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// Writes one capture file.
 ///
 /// Frames are gathered and written in large pieces. The file is readable at any time up to the
@@ -115,8 +174,8 @@ pub struct CaptureWriter {
 }
 
 impl CaptureWriter {
-    /// Begins a file at `target`, emptying one that is there; `-` is stdout. The headers are
-    /// written at once.
+    /// Begins a file at `target`, emptying one that is there; `-` is stdout, and a name that ends
+    /// with `.zst` is compressed. The headers are written at once.
     ///
     /// # Errors
     /// When the file cannot be written, or a `.pcap` is asked for interfaces of several link types.
@@ -127,7 +186,7 @@ impl CaptureWriter {
         }
         let mut writer = Self {
             format,
-            sink: Sink::create(target)?,
+            sink: Sink::create(target, is_compressed(target))?,
             link_types: Vec::new(),
             state: PcapNgState::default(),
         };
@@ -159,36 +218,25 @@ impl CaptureWriter {
         Ok(u16::try_from(self.link_types.len() - 1).unwrap_or(u16::MAX))
     }
 
-    /// Adds a frame of which `data` was captured.
+    /// Adds a frame.
     ///
     /// # Errors
     /// When the file cannot be written, or the interface was not described.
     #[inline]
-    pub fn write_frame(
-        &mut self,
-        interface: u16,
-        timestamp_ns: u64,
-        wire_len: u32,
-        direction: Direction,
-        data: &[u8],
-    ) -> Result<(), WriteError> {
-        if usize::from(interface) >= self.link_types.len() {
+    pub fn write_frame(&mut self, frame: &Frame<'_>) -> Result<(), WriteError> {
+        if usize::from(frame.interface) >= self.link_types.len() {
             return Err(WriteError::UnknownInterface {
-                interface,
+                interface: frame.interface,
                 described: self.link_types.len(),
             });
         }
-        let frame = Frame {
-            interface,
-            timestamp_ns,
-            wire_len,
-            direction,
-            data,
-        };
         match self.format {
-            Format::Pcap => self
-                .sink
-                .add(16 + data.len(), true, |buffer| frame.record(buffer))?,
+            Format::Pcap => {
+                self.sink
+                    .add(RECORD_HEADER_BYTES + frame.data.len(), true, |buffer| {
+                        frame.record(buffer);
+                    })?
+            }
             Format::Pcapng => {
                 let bytes = frame.block_bytes();
                 self.sink
@@ -196,6 +244,19 @@ impl CaptureWriter {
             }
         }
         Ok(())
+    }
+
+    /// Whether the reader of a pipe has closed its end.
+    #[must_use]
+    pub fn reader_is_gone(&self) -> bool {
+        self.sink.reader_is_gone()
+    }
+
+    /// Bytes of the file with what is gathered; of a compressed file without.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sink.bytes()
     }
 
     /// Writes what was gathered.
@@ -273,19 +334,20 @@ fn one_link_type(link_types: impl Iterator<Item = LinkType>) -> Result<(), Write
     Ok(())
 }
 
-/// A frame on its way into the buffer.
-struct Frame<'a> {
-    interface: u16,
-    timestamp_ns: u64,
-    wire_len: u32,
-    direction: Direction,
-    data: &'a [u8],
+fn is_compressed(target: &Path) -> bool {
+    target
+        .extension()
+        .is_some_and(|extension| extension == "zst")
 }
 
+/// Bytes in front of the data in a classic file.
+const RECORD_HEADER_BYTES: usize = 16;
 /// Bytes of an enhanced packet block in front of the data.
 const BLOCK_HEADER_BYTES: usize = 28;
 /// Bytes behind the data and its padding: the flags option, the end of options, the length.
 const BLOCK_TRAILER_BYTES: usize = 16;
+/// Bytes of the drop count option, where frames were dropped.
+const DROP_COUNT_BYTES: usize = 12;
 
 #[expect(
     clippy::cast_possible_truncation,
@@ -303,7 +365,12 @@ impl Frame<'_> {
     }
 
     fn block_bytes(&self) -> usize {
-        BLOCK_HEADER_BYTES + self.data.len().next_multiple_of(4) + BLOCK_TRAILER_BYTES
+        let dropped = if self.dropped == 0 {
+            0
+        } else {
+            DROP_COUNT_BYTES
+        };
+        BLOCK_HEADER_BYTES + self.data.len().next_multiple_of(4) + dropped + BLOCK_TRAILER_BYTES
     }
 
     /// An enhanced packet block. `pcap-file` would go through it twice and allocate its options.
@@ -323,6 +390,11 @@ impl Frame<'_> {
         buffer.extend_from_slice(self.data);
         let padding = self.data.len().next_multiple_of(4) - self.data.len();
         buffer.extend_from_slice(&[0; 3][..padding]);
+        if self.dropped != 0 {
+            // Option 4 (drop count) of 8 bytes.
+            let option: [u32; DROP_COUNT_BYTES / 4] = [8 << 16 | 4, self.dropped, 0];
+            buffer.extend_from_slice(option.map(u32::to_le_bytes).as_flattened());
+        }
         // Option 2 (flags) of 4 bytes: bits 0 and 1 are the direction.
         let flags = match self.direction {
             Direction::Ingress => 1,
@@ -334,8 +406,8 @@ impl Frame<'_> {
 }
 
 fn section_header() -> SectionHeaderBlock<'static> {
-    let mut options = vec![SectionHeaderOption::Hardware(env::consts::ARCH.into())];
-    if let Ok(release) = fs::read_to_string(PathBuf::from("/proc/sys/kernel/osrelease")) {
+    let mut options = vec![SectionHeaderOption::Hardware(hardware().into())];
+    if let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") {
         let system = format!("Linux {}", release.trim());
         options.push(SectionHeaderOption::OS(system.into()));
     }
@@ -348,18 +420,39 @@ fn section_header() -> SectionHeaderBlock<'static> {
     }
 }
 
+/// The processor's name, as Wireshark has it; its architecture where it has none.
+fn hardware() -> String {
+    let known = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    known
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, name)| name.trim().to_owned())
+        .next()
+        .unwrap_or_else(|| env::consts::ARCH.to_owned())
+}
+
 fn interface_block(interface: &InterfaceDescription) -> InterfaceDescriptionBlock<'_> {
     let mut options = vec![
         InterfaceDescriptionOption::IfName(Cow::Borrowed(&interface.name)),
         InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
     ];
+    if !interface.description.is_empty() {
+        let description = Cow::Borrowed(interface.description.as_str());
+        options.push(InterfaceDescriptionOption::IfDescription(description));
+    }
+    if let Some(mac) = &interface.mac {
+        options.push(InterfaceDescriptionOption::IfMacAddr(Cow::Borrowed(mac)));
+    }
+    if let Some(speed_bps) = interface.speed_bps {
+        options.push(InterfaceDescriptionOption::IfSpeed(speed_bps));
+    }
     if !interface.filter.is_empty() {
         // The first byte says that a libpcap expression follows.
         let filter = [&[0], interface.filter.as_bytes()].concat();
         options.push(InterfaceDescriptionOption::IfFilter(filter.into()));
     }
     if interface.sample > 1 {
-        let comment = format!("sampling=1/{}", interface.sample);
+        let comment = format!("{SAMPLING}{}", interface.sample);
         options.push(InterfaceDescriptionOption::Common(CommonOption::Comment(
             comment.into(),
         )));
@@ -375,16 +468,29 @@ fn statistics_block(
     interface_id: u32,
     statistics: &InterfaceStatistics,
 ) -> InterfaceStatisticsBlock<'static> {
+    use InterfaceStatisticsOption as Option;
     let end = Duration::from_nanos(statistics.end_ns);
+    let known = [
+        statistics.received.map(Option::IsbIfRecv),
+        statistics.interface_dropped.map(Option::IsbIfDrop),
+        statistics.accepted.map(Option::IsbFilterAccept),
+        Some(Option::IsbOsDrop(statistics.dropped)),
+        Some(Option::IsbUsrDeliv(statistics.delivered)),
+        statistics
+            .sampled_out
+            .filter(|&frames| frames > 0)
+            .map(|frames| {
+                let comment = format!("sampled out {frames}");
+                Option::Common(CommonOption::Comment(comment.into()))
+            }),
+    ];
+    let start = Option::IsbStartTime(Duration::from_nanos(statistics.start_ns));
     InterfaceStatisticsBlock {
         interface_id,
         timestamp: end,
-        options: vec![
-            InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(statistics.start_ns)),
-            InterfaceStatisticsOption::IsbEndTime(end),
-            InterfaceStatisticsOption::IsbIfRecv(statistics.received),
-            InterfaceStatisticsOption::IsbFilterAccept(statistics.accepted),
-            InterfaceStatisticsOption::IsbOsDrop(statistics.dropped),
-        ],
+        options: [start, Option::IsbEndTime(end)]
+            .into_iter()
+            .chain(known.into_iter().flatten())
+            .collect(),
     }
 }

@@ -71,6 +71,8 @@ mod tests {
             up: true,
             state: "up".to_owned(),
             kind: None,
+            alias: None,
+            mac: None,
             xdp_programs: Vec::new(),
             packets: (0, 0),
         };

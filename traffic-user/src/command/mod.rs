@@ -2,8 +2,11 @@
 
 mod ask;
 mod capture;
+mod extract;
+mod filter;
 mod interfaces;
 mod output;
+mod print;
 mod progress;
 mod read;
 mod selection;
@@ -14,7 +17,10 @@ use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use thiserror::Error;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    capture_file::WriteError,
+    cli::{Cli, Command},
+};
 
 /// Exit code of a wrong command line.
 const USAGE: u8 = 2;
@@ -36,6 +42,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
+        Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {
@@ -66,8 +73,10 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Whether the reader of our output went away, which is its right.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let output = cause.downcast_ref::<std::io::Error>();
+        let capture_file = cause.downcast_ref::<WriteError>();
+        output.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            || capture_file.is_some_and(WriteError::is_broken_pipe)
+    })
 }

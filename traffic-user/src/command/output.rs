@@ -35,17 +35,19 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// What `args` ask for, beside a capture file that is being written.
+    /// What `args` ask for, beside `others` that are written meanwhile.
     ///
     /// # Errors
     /// When a picture's name does not say its format, two outputs want stdout ([`UsageError`]), or a
     /// file cannot be written; known before anything is captured or read.
-    pub(super) fn new(args: &OutputArgs, capture_file: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(args: &OutputArgs, others: &[&Path]) -> Result<Self> {
         for plot in &args.plot {
             ChartFormat::from_path(plot).map_err(|error| UsageError(error.to_string()))?;
         }
         let json = args.json.iter().map(PathBuf::as_path);
-        let on_stdout = json.chain(capture_file).filter(|path| is_stdout(path));
+        let on_stdout = json
+            .chain(others.iter().copied())
+            .filter(|path| is_stdout(path));
         let on_stdout = on_stdout.count();
         if on_stdout > 1 {
             let message = "only one output can be written to stdout";
@@ -203,6 +205,6 @@ mod tests {
         let Some(Subcommand::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
             panic!("not read");
         };
-        Outputs::new(&args.output, capture_file.map(Path::new))
+        Outputs::new(&args.output, capture_file.map(Path::new).as_slice())
     }
 }

@@ -1,6 +1,7 @@
 //! `traffic read`: a report on capture files.
 
 use std::{
+    borrow::Cow,
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -11,11 +12,14 @@ use anyhow::{Context, Error, Result};
 use traffic_ebpf::protocol::{Protocol, Selection};
 
 use super::{
+    UsageError,
+    extract::Extract,
+    filter::{self, FileFilter},
     output::{Outputs, is_stdout},
     selection::selection,
 };
 use crate::{
-    capture_file::{self, FileFrame, FileInterface, ReadError, ReadSummary},
+    capture_file::{self, FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
     cli::ReadArgs,
     record::PacketRecord,
     report::{
@@ -32,14 +36,21 @@ use crate::{
 /// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
-    let outputs = Outputs::new(&args.output, None)?;
-    let mut reading = Reading::new(args);
-    let paths: Vec<_> = args.read.iter().chain(&args.files).collect();
+    let writes: Vec<_> = args.write.as_deref().into_iter().collect();
+    let outputs = Outputs::new(&args.output, &writes)?;
+    let mut reading = Reading::new(args)?;
+    let paths: Vec<_> = paths(args).collect();
     let mut failure = None;
     for path in &paths {
         if let Err(error) = reading.file(path) {
+            if error.is::<UsageError>() {
+                return Err(error);
+            }
             failure = failure.or(Some(error));
         }
+    }
+    if let Some(extract) = reading.extract.take() {
+        extract.finish(&reading.interfaces)?;
     }
     if reading.opened > 0 {
         let files = paths.iter().map(|path| path.display().to_string());
@@ -48,38 +59,61 @@ pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
     failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
+/// The files in the order in which they are read.
+fn paths(args: &ReadArgs) -> impl Iterator<Item = &PathBuf> {
+    args.read.iter().chain(&args.files)
+}
+
 /// Files on their way to a report.
 struct Reading {
     stages: Stages,
     selection: Selection,
+    filter: FileFilter,
+    extract: Option<Extract>,
     seen: u64,
     filtered_out: u64,
     opened: usize,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<(Interface, LinkType)>,
     notes: Vec<String>,
 }
 
 impl Reading {
-    fn new(args: &ReadArgs) -> Self {
-        Self {
+    fn new(args: &ReadArgs) -> Result<Self> {
+        let filter = FileFilter::new(filter::expression(&[], &args.filter)?);
+        let expression = filter.expression().unwrap_or_default();
+        let extract = args.write.as_ref();
+        let extract = extract.map(|path| Extract::new(path, expression, paths(args)));
+        let only = filter
+            .expression()
+            .map(|expression| format!("Frames that do not match '{expression}' are filtered out."));
+        Ok(Self {
             stages: Stages::for_files(args.output.history),
             selection: selection(&args.protocols),
+            extract: extract.transpose()?,
+            filter,
             seen: 0,
             filtered_out: 0,
             opened: 0,
             interfaces: Vec::new(),
-            notes: Vec::new(),
-        }
+            notes: only.into_iter().collect(),
+        })
     }
 
     fn file(&mut self, path: &Path) -> Result<()> {
+        let mut failure = None;
         let summary = self
-            .packets(path)
+            .packets(path, &mut failure)
             .with_context(|| format!("read {}", path.display()))?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
         self.opened += 1;
-        let describe = |interface| describe(path, interface);
-        self.interfaces
-            .extend(summary.interfaces.into_iter().map(describe));
+        for interface in summary.interfaces {
+            // A filter that does not compile is refused even where there are no frames.
+            self.filter.prepare(interface.link_type)?;
+            let link_type = interface.link_type;
+            self.interfaces.push((describe(path, interface), link_type));
+        }
         let Some(fault) = summary.fault else {
             return Ok(());
         };
@@ -89,15 +123,23 @@ impl Reading {
         Err(Error::new(fault).context(format!("read {place}")))
     }
 
-    fn packets(&mut self, path: &Path) -> Result<ReadSummary, ReadError> {
+    /// Takes in the packets of a file, up to the first that cannot be handled.
+    fn packets(
+        &mut self,
+        path: &Path,
+        failure: &mut Option<Error>,
+    ) -> Result<ReadSummary, ReadError> {
         let first_interface = self.interfaces.len();
         let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
             let number = first_interface + usize::from(frame.interface);
-            self.packet(
-                record.on_interface(u16::try_from(number).unwrap_or(u16::MAX)),
-                frame,
-            );
-            ControlFlow::Continue(())
+            let record = record.on_interface(u16::try_from(number).unwrap_or(u16::MAX));
+            match self.packet(path, record, frame) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    *failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
         };
         if is_stdout(path) {
             capture_file::read_from(io::stdin().lock(), each)
@@ -106,13 +148,18 @@ impl Reading {
         }
     }
 
-    fn packet(&mut self, record: PacketRecord, frame: &FileFrame<'_>) {
+    fn packet(&mut self, path: &Path, record: PacketRecord, frame: &FileFrame<'_>) -> Result<()> {
         self.seen += 1;
         let headers = record.headers();
         let protocol = Protocol::from_index(headers.protocol);
-        if !self.selection.contains(protocol, headers.ip_version()) {
+        let selected = self.selection.contains(protocol, headers.ip_version());
+        if !self.filter.takes(frame)? || !selected {
             self.filtered_out += 1;
-            return;
+            return Ok(());
+        }
+        if let Some(extract) = &mut self.extract {
+            let name = interface_name(path, frame.interface_name);
+            extract.frame(record.interface(), &name, frame)?;
         }
         self.stages.packets(std::slice::from_ref(&record));
         if headers.wants_excerpt()
@@ -120,12 +167,13 @@ impl Reading {
         {
             self.stages.excerpt(frame.data, link);
         }
+        Ok(())
     }
 
     fn report(self, args: &ReadArgs, files: Vec<String>) -> Report {
         let run = Run {
             source: Source::Files { files },
-            interfaces: self.interfaces,
+            interfaces: self.interfaces.into_iter().map(|(row, _)| row).collect(),
             totals: RunTotals::Files {
                 seen: self.seen,
                 filtered_out: self.filtered_out,
@@ -139,12 +187,16 @@ impl Reading {
 }
 
 /// An interface without a name is called after its file.
+fn interface_name<'a>(path: &'a Path, name: Option<&'a str>) -> Cow<'a, str> {
+    let file_name = path.file_name().unwrap_or(path.as_os_str());
+    name.map_or_else(|| file_name.to_string_lossy(), Cow::Borrowed)
+}
+
 fn describe(path: &Path, interface: FileInterface) -> Interface {
-    let file_name = || path.file_name().map_or_else(|| path.into(), PathBuf::from);
-    let name = interface.name;
     Interface {
-        name: name.unwrap_or_else(|| file_name().display().to_string()),
+        name: interface_name(path, interface.name.as_deref()).into_owned(),
         ifindex: 0,
+        sample: interface.sample,
         link_type: interface.link_type.to_string(),
         ingress_hook: None,
         egress_hook: None,

@@ -7,7 +7,7 @@ use aya::{
     programs::{
         LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         loaded_programs,
-        tc::{self, TcAttachOptions, TcError},
+        tc::{self, NlOptions, TcAttachOptions, TcError},
     },
 };
 use thiserror::Error;
@@ -123,8 +123,9 @@ pub(super) fn tc(
         Err(error) if already_there(&error) => {}
         Err(error) => return Err(refused(format!("add the clsact qdisc: {error}"))),
     }
+    let filter = TcAttachOptions::Netlink(NlOptions::default());
     program
-        .attach(&interface.name, direction)
+        .attach_with_options(&interface.name, direction, filter)
         .map(|_| HookKind::Clsact)
         .map_err(|error| refused(reason(&error)))
 }

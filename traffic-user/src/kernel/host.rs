@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
+use super::interfaces::Interface;
+
 /// Kernel release, as `uname -r`.
 #[must_use]
 pub fn kernel_release() -> String {
@@ -19,6 +21,30 @@ pub fn hostname() -> String {
 
 fn read_line(path: &str) -> String {
     fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// Speed of an interface in bits per second, where it has one.
+#[must_use]
+pub fn speed_bps(interface: &Interface) -> Option<u64> {
+    let megabits: u64 = attribute(interface, "speed")?;
+    megabits.checked_mul(1_000_000).filter(|&speed| speed > 0)
+}
+
+/// Frames that the interface had no room for since it exists.
+#[must_use]
+pub fn missed_frames(interface: &Interface) -> Option<u64> {
+    attribute(interface, "statistics/rx_missed_errors")
+}
+
+/// A number of sysfs, unless that belongs to another network namespace.
+fn attribute(interface: &Interface, name: &str) -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        let path = format!("/sys/class/net/{}/{name}", interface.name);
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    (number("ifindex") == Some(u64::from(interface.ifindex)))
+        .then(|| number(name))
+        .flatten()
 }
 
 /// `ETHTOOL_GFLAGS` and its bit for receive VLAN offload (`linux/ethtool.h`).

@@ -39,6 +39,10 @@ pub struct Interface {
     pub state: String,
     /// Driver kind of virtual interfaces: `veth`, `bridge`, ….
     pub kind: Option<String>,
+    /// Name that an administrator gave it.
+    pub alias: Option<String>,
+    /// Ethernet address.
+    pub mac: Option<[u8; 6]>,
     /// Ids of the XDP programs attached to it.
     pub xdp_programs: Vec<u32>,
     /// Packets that it counted itself since it exists, received and sent (`rtnl_link_stats64`).
@@ -113,6 +117,8 @@ impl Interface {
             up: message.header.flags.contains(LinkFlags::Up),
             state: "unknown".to_owned(),
             kind: None,
+            alias: None,
+            mac: None,
             xdp_programs: Vec::new(),
             packets: (0, 0),
         };
@@ -129,6 +135,8 @@ impl Interface {
     fn read(&mut self, attribute: &LinkAttribute) {
         match attribute {
             LinkAttribute::IfName(name) => self.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => self.alias = Some(alias.clone()),
+            LinkAttribute::Address(address) => self.mac = address.as_slice().try_into().ok(),
             LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
             LinkAttribute::OperState(state) => state_name(*state).clone_into(&mut self.state),
             LinkAttribute::LinkInfo(infos) => {

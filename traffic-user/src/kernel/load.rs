@@ -16,7 +16,8 @@ use traffic_ebpf::{
     timeline::{Shape, SlotCounts},
 };
 
-use super::interfaces::Interface;
+use super::{interfaces::Interface, slot};
+use crate::filter::Translated;
 
 /// The object that the build embedded; empty in a build without eBPF tools.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic-bpf.o"));
@@ -40,6 +41,8 @@ pub struct Settings {
     pub planned: Option<Duration>,
     /// Bars that the histogram will have.
     pub bins: u32,
+    /// What frames must match, in the form of the filter slot; `None` = everything matches.
+    pub filter: Option<Translated>,
     /// Whether programs say why packets could not be parsed.
     pub diagnostics: bool,
 }
@@ -209,10 +212,29 @@ pub(super) fn load_for(
         xdp_load_bytes: u32::from(access.xdp_load_bytes),
         single_interface: u32::from(single),
         link: links.first().copied().unwrap_or(LINK_ETHERNET),
+        filter_bytes: settings
+            .filter
+            .as_ref()
+            .map_or(0, |filter| filter.frame_bytes),
         always_copied: u32::from(access.always_copied),
+        reserved: 0,
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
     let interface_room = u32::try_from(room).unwrap_or(u32::MAX);
+    let cpu_room = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let filled = match &settings.filter {
+        None => None,
+        Some(filter) => Some(
+            slot::Object::with_filter(OBJECT, &filter.instructions)
+                .ok_or(LoadError::Missing("filter slot"))?,
+        ),
+    };
+    let object = filled.as_ref().map_or(OBJECT, slot::Object::bytes);
+    let filter_cpus = if settings.filter.is_some() {
+        cpu_room
+    } else {
+        1
+    };
     let ebpf = EbpfLoader::new()
         .verifier_log_level(if log::log_enabled!(log::Level::Debug) {
             VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
@@ -222,11 +244,12 @@ pub(super) fn load_for(
         .override_global(CONFIG, &config, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RING", settings.ring_bytes)
-        .map_max_entries("BATCHES", u32::try_from(cpus).unwrap_or(u32::MAX))
+        .map_max_entries("FILTER_FRAMES", filter_cpus)
+        .map_max_entries("BATCHES", cpu_room)
         .map_max_entries("COUNTERS", interface_room * 2)
         .map_max_entries("INTERFACES", interface_room)
         .map_max_entries("SLOTS", shape.slots())
-        .load(OBJECT)
+        .load(object)
         .map_err(explain)?;
     Ok(Loaded { ebpf, shape, cpus })
 }

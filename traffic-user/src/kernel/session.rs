@@ -6,6 +6,7 @@ use aya::{
     programs::{Program, RawTracePointRunOptions, TcAttachType, TestRun},
 };
 use aya_log::EbpfLogger;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
 use traffic_ebpf::{
@@ -312,12 +313,28 @@ async fn remove_clsact(ifindex: u32) -> Result<(), rtnetlink::Error> {
         return Ok(());
     };
     let connection = tokio::spawn(connection);
-    let mut request = handle.qdisc().del(ifindex.cast_signed());
-    request.message_mut().header.parent =
-        rtnetlink::packet_route::tc::TcHandle::from(CLSACT_PARENT);
-    let result = request.execute().await;
+    let result = remove_unused_clsact(&handle, ifindex.cast_signed()).await;
     connection.abort();
     result
+}
+
+async fn remove_unused_clsact(
+    handle: &rtnetlink::Handle,
+    index: i32,
+) -> Result<(), rtnetlink::Error> {
+    let filters = || handle.traffic_filter(index).get();
+    for mut filters in [
+        filters().ingress().execute().boxed(),
+        filters().egress().execute().boxed(),
+    ] {
+        if filters.try_next().await?.is_some() {
+            return Ok(());
+        }
+    }
+    let mut request = handle.qdisc().del(index);
+    request.message_mut().header.parent =
+        rtnetlink::packet_route::tc::TcHandle::from(CLSACT_PARENT);
+    request.execute().await
 }
 
 pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {

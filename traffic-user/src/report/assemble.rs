@@ -9,8 +9,8 @@ use traffic_ebpf::{
 };
 
 use super::{
-    AddressRow, DnsRow, DnsSummary, FlagsRow, InterfaceRow, Ledger, MaxMissed, ProtocolRow, Rates,
-    Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
+    AddressRow, DnsRow, DnsSummary, Estimate, FlagsRow, InterfaceRow, Ledger, MaxMissed,
+    ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
@@ -53,6 +53,8 @@ pub struct Interface {
     pub ingress_hook: Option<String>,
     /// As [`InterfaceRow::egress_hook`].
     pub egress_hook: Option<String>,
+    /// One frame in this many was counted; 1 for every frame.
+    pub sample: u32,
 }
 
 /// Who counted what.
@@ -245,6 +247,7 @@ fn interfaces(interfaces: &[Interface], counts: &Counts) -> Vec<InterfaceRow> {
             egress_hook: interface.egress_hook.clone(),
             packets: count.packets,
             bytes: count.bytes,
+            estimate: estimate(interface.sample, count),
         }
     };
     interfaces.iter().enumerate().map(row).collect()
@@ -257,6 +260,16 @@ fn link_types(interfaces: &[Interface]) -> String {
         .map(|row| row.link_type.as_str())
         .collect();
     types.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What a sample stands for; `None` where every frame was counted.
+fn estimate(sample: u32, count: Count) -> Option<Estimate> {
+    let scaled = |number: u64| number.saturating_mul(u64::from(sample));
+    (sample > 1).then(|| Estimate {
+        sample,
+        packets: scaled(count.packets),
+        bytes: scaled(count.bytes),
+    })
 }
 
 fn protocols(counts: &Counts) -> Vec<ProtocolRow> {
@@ -414,6 +427,16 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     let live = matches!(report.source, Source::Capture { .. });
     if live && report.interfaces.len() > 1 {
         notes.push("A packet that passes several interfaces is counted at each.".to_owned());
+    }
+    for row in &report.interfaces {
+        let Some(estimate) = row.estimate else {
+            continue;
+        };
+        notes.push(format!(
+            "One frame in {} of {} was written: its {} packets stand for about {} packets and {} \
+             bytes (estimates). All other numbers are those of the file.",
+            estimate.sample, row.name, row.packets, estimate.packets, estimate.bytes
+        ));
     }
     if dns.other() > 0 {
         notes.push(format!(
@@ -653,6 +676,7 @@ pub(super) mod tests {
             link_type: "EN10MB".to_owned(),
             ingress_hook: Some("tcx".to_owned()),
             egress_hook: None,
+            sample: 1,
         };
         Run {
             source: Source::Capture {

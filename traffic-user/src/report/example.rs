@@ -306,6 +306,7 @@ fn interfaces(packets: u64) -> Vec<InterfaceRow> {
         egress_hook: egress.map(str::to_owned),
         packets,
         bytes: packets * BYTES_PER_PACKET,
+        estimate: None,
     };
     vec![
         row("veth0", 3, Some("tcx"), packets - packets / 4),

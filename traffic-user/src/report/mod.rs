@@ -127,6 +127,20 @@ pub struct InterfaceRow {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What they stand for, where a file holds only a sample of the interface's frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+}
+
+/// What a sample of frames stands for: the counts times the rate, and so not exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    /// One frame in this many was counted.
+    pub sample: u32,
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A leaf class.

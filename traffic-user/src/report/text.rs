@@ -443,6 +443,7 @@ tables are lower bounds.
 1 frames are missing from the capture file: 0 found the ring full, 1 could not
 be written.
 4 packets, 300 bytes in 2 s
+            estimate: None,
 
 Host                  h, Linux 6.1.0
 Filter                --protocol dns

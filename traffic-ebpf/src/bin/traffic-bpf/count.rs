@@ -31,6 +31,20 @@ impl Place {
         unsafe { (*self.counters).tallies[tally as usize] += amount };
     }
 
+    /// Counts a frame that the filter or `--protocol` leaves out.
+    #[inline(always)]
+    pub(crate) fn filtered_out(&self) {
+        self.add(Tally::Seen, 1);
+        self.add(Tally::FilteredOut, 1);
+    }
+
+    /// What a tally has reached.
+    #[inline(always)]
+    pub(crate) fn tally(&self, tally: Tally) -> u64 {
+        // SAFETY: as in `add`.
+        unsafe { (*self.counters).tallies[tally as usize] }
+    }
+
     /// Counts a matched frame by protocol and by parse error.
     #[inline(always)]
     pub(crate) fn frame(&self, headers: &Headers, wire_len: u32) {

@@ -24,12 +24,18 @@ use crate::{
 /// This CPU's batch.
 #[inline(always)]
 pub(crate) fn batch() -> Option<*mut Batch> {
-    // SAFETY: the helper only reads the number of the CPU.
-    let batch = BATCHES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })?;
+    let batch = BATCHES.get_ptr_mut(cpu())?;
     // SAFETY: values of an array map lie at multiples of their size behind a page boundary
     // (`array_map_alloc`); told the compiler, so that it stores words and not bytes.
     unsafe { core::hint::assert_unchecked(batch.is_aligned()) };
     Some(batch)
+}
+
+/// Number of this CPU.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper only reads the number.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 /// A place for the summary of the packet at hand, and the batch it is in.
@@ -248,7 +254,7 @@ fn reserve<'a, const N: usize, H: Hook<'a>>(
 /// # Safety
 /// `destination` must have room for `room` + 16 bytes, and `room` must be a power of two.
 #[inline(always)]
-unsafe fn copy_frame<'a, H: Hook<'a>>(
+pub(crate) unsafe fn copy_frame<'a, H: Hook<'a>>(
     hook: &H,
     tag: Option<Tag>,
     destination: *mut u8,

@@ -21,6 +21,7 @@ mod bound;
 mod context;
 mod count;
 mod emit;
+mod filter;
 mod maps;
 mod observe;
 

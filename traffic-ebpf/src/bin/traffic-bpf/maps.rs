@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use traffic_ebpf::{
-    config::{Config, Gate, Interface},
+    config::{Config, FILTER_FRAME_BYTES, Gate, Interface},
     protocol::Selection,
     record::Batch,
     tally::{Count, Counters, NumberedKey},
@@ -51,6 +51,12 @@ pub(crate) static SLOT_NUMBERED: PerCpuHashMap<NumberedKey, Count> =
 #[map]
 pub(crate) static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(1, 0);
 
+/// Copies of frames for the filter; one entry per possible CPU (sized by the loader). The room
+/// beyond is for a tag's shift, and for the registers of a filter with a loop.
+#[map]
+pub(crate) static FILTER_FRAMES: Array<[u8; FILTER_FRAME_BYTES as usize + 16]> =
+    Array::with_max_entries(1, 0);
+
 /// Batches, frames and excerpts for user space (sized by the loader).
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
@@ -73,7 +79,9 @@ static CONFIG: Config = Config {
     xdp_load_bytes: 0,
     single_interface: 0,
     link: 0,
+    filter_bytes: 0,
     always_copied: 0,
+    reserved: 0,
 };
 
 /// Reads one field of the settings at run time: the compiler must not use the value above.

@@ -13,7 +13,7 @@ use crate::{
     bound,
     context::Hook,
     count::{self, Place},
-    emit,
+    emit, filter,
     maps::{COUNTERS, GATE, INTERFACES, config},
 };
 
@@ -44,11 +44,17 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     let hook = &H::new(context, unsafe { &raw mut (*batch).join });
     let interface = interface(hook)?;
     let index = interface.number * 2 + u32::from(direction == Direction::Egress);
-    let counters = COUNTERS.get_ptr_mut(index)?;
+    let place = Place {
+        index,
+        counters: COUNTERS.get_ptr_mut(index)?,
+    };
+    let tag = hook.tag();
+    let wire_len = hook.len() + if tag.is_some() { 4 } else { 0 };
     let frame = Frame {
         hook,
-        tag: hook.tag(),
-        place: Place { index, counters },
+        tag,
+        wire_len,
+        place,
         record: emit::Place::take(batch)?,
     };
     frame.observe(&interface, direction, gate, opened_ns);
@@ -99,12 +105,14 @@ fn take_ticket(gate: *mut Gate, now_ns: u64) -> bool {
 struct Frame<'h, H> {
     hook: &'h H,
     tag: Option<Tag>,
+    /// With the tag.
+    wire_len: u32,
     place: Place,
     record: emit::Place,
 }
 
 impl<'a, H: Hook<'a>> Frame<'_, H> {
-    /// Parses, selects, and records what matched.
+    /// Filters, parses, selects, and records what matched.
     #[inline(always)]
     fn observe(
         &self,
@@ -113,7 +121,6 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         gate: *mut Gate,
         opened_ns: u64,
     ) {
-        let header_len = self.parse(interface);
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
         // SAFETY: the helper only reads the clock.
@@ -122,16 +129,20 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         if is_over(elapsed_ns) {
             return;
         }
+        if !filter::takes(self.hook, self.tag, self.wire_len, interface.link) {
+            self.place.filtered_out();
+            return;
+        }
+        let header_len = self.parse(interface);
         let protocol = Protocol::from_index(summary.headers.protocol);
         if !config!(selection).contains(protocol, summary.headers.ip_version()) {
-            self.place.add(Tally::Seen, 1);
-            self.place.add(Tally::FilteredOut, 1);
+            self.place.filtered_out();
             return;
         }
         if direction == Direction::Egress {
             summary.headers.flags |= FLAG_EGRESS;
         }
-        summary.wire_len = self.hook.len() + if self.tag.is_some() { 4 } else { 0 };
+        summary.wire_len = self.wire_len;
         summary.interface = interface.number as u16;
         if take_ticket(gate, summary.timestamp_ns) {
             self.matched(header_len, elapsed_ns);
@@ -227,7 +238,8 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             interface: self.summary().interface,
             flags: self.summary().headers.flags,
             protocol: self.summary().headers.protocol,
-            reserved: 0,
+            lost: self.place.tally(Tally::FramesLost) as u32,
+            cpu: emit::cpu(),
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) fn interface_row(attached: &Attached) -> assemble::Interface {
     assemble::Interface {
         name: attached.interface.name.clone(),
         ifindex: attached.interface.ifindex,
+        // The kernel counts every frame.
+        sample: 1,
         link_type: attached.interface.link_type().to_owned(),
         ingress_hook: label(attached.ingress),
         egress_hook: label(attached.egress),
@@ -61,6 +63,9 @@ pub(super) fn notes(attached: &[Attached]) -> Vec<String> {
     } in attached
     {
         let name = &interface.name;
+        if !interface.up {
+            notes.push(format!("{name} is down: it carries nothing until it is up"));
+        }
         if interface.is_loopback() && egress.is_none() {
             notes.push(format!(
                 "{name} is counted on ingress only: what leaves it arrives on it"
@@ -117,9 +122,11 @@ pub(super) fn on_wire(snapshot: &Snapshot, attached: &[Attached]) -> Option<Coun
 }
 
 /// Interface statistics of the capture file.
+/// `missed` frames by interface, before the capture began.
 pub(super) fn statistics(
     snapshot: &Snapshot,
-    interfaces: usize,
+    attached: &[Attached],
+    missed: &[Option<u64>],
     start_ns: u64,
     duration_ns: u64,
 ) -> Vec<InterfaceStatistics> {
@@ -127,13 +134,25 @@ pub(super) fn statistics(
         let places = snapshot.places.iter().skip(number * 2).take(2);
         places.map(|counters| counters.tally(tally)).sum()
     };
-    (0..interfaces)
-        .map(|number| InterfaceStatistics {
-            start_ns,
-            end_ns: start_ns + duration_ns,
-            received: sum(number, Tally::Seen),
-            accepted: sum(number, Tally::Matched),
-            dropped: sum(number, Tally::FramesLost),
+    let missed_since = |number: usize| {
+        let now = kernel::missed_frames(&attached[number].interface)?;
+        Some(now.saturating_sub((*missed.get(number)?)?))
+    };
+    (0..attached.len())
+        .map(|number| {
+            let matched = sum(number, Tally::Matched);
+            let sampled_out = sum(number, Tally::FramesSampledOut);
+            let dropped = sum(number, Tally::FramesLost);
+            InterfaceStatistics {
+                start_ns,
+                end_ns: start_ns + duration_ns,
+                received: Some(sum(number, Tally::Seen)),
+                interface_dropped: missed_since(number),
+                accepted: Some(matched),
+                sampled_out: Some(sampled_out),
+                dropped,
+                delivered: matched.saturating_sub(sampled_out + dropped),
+            }
         })
         .collect()
 }

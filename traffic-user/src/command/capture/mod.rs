@@ -2,49 +2,81 @@
 
 mod compare;
 mod describe;
+mod file;
+mod lines;
 mod loss;
+mod plan;
+mod postrotate;
 mod settings;
 mod stop;
 mod take;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use tokio::time::Instant;
+use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    file::{CaptureFile, link_type},
+    lines::Lines,
     settings::{planned, settings, snaplen},
-    stop::{Signals, Ticks, at},
-    take::{Take, open_file},
+    stop::{Request, Signals, Ticks, at},
+    take::Take,
     watch::InterfaceWatch,
 };
-use super::{interfaces, output::Outputs, progress::Progress};
+use super::{
+    filter::{self, LiveFilter},
+    interfaces,
+    output::Outputs,
+    progress::Progress,
+};
 use crate::{
+    capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{HookChoice, Interface, Interfaces, LinkEvents, Promiscuous, Session},
+    kernel::{
+        self, HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous, Session,
+    },
     report::{
         Report,
-        assemble::{self, Live, Run, RunTotals},
+        assemble::{self, Live, Run, RunTotals, Written},
     },
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
-pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
+pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.list_interfaces {
         return interfaces::run().await;
     }
+    args.filter.expression = filter::expression(&args.words, &args.filter)?;
+    if args.dump_filter {
+        return dump_filter(&args).await;
+    }
     let signals = Signals::new()?;
-    let outputs = Outputs::new(&args.output, args.write.as_deref())?;
+    // First, so that no interface disappears unnoticed.
+    let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
+    if let Some(user) = &args.files.relinquish_privileges {
+        postrotate::open_files_as(user)?;
+    }
+    let lines = args.print.then_some(Path::new("-"));
+    let others: Vec<_> = args
+        .files
+        .write
+        .as_deref()
+        .into_iter()
+        .chain(lines)
+        .collect();
+    let outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected)?;
     if args.output.verbose > 0 {
         capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
     }
     capture.announce(&args);
-    let end = capture.until_stopped(&args, signals).await?;
+    let end = capture.until_stopped(&args, signals, events).await?;
     let (report, failure) = capture.finish(&args, end).await?;
     if args.output.quiet == 0 {
         print_counts(&report);
@@ -56,12 +88,22 @@ pub(super) async fn run(args: CaptureArgs) -> Result<ExitCode> {
     }
 }
 
+/// Prints the filter for the interfaces that were named; without a name, for Ethernet.
+async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
+    let link_types = if args.interfaces.is_empty() {
+        vec![LinkType::ETHERNET]
+    } else {
+        let selected = Interfaces::list().await?.select(&args.interfaces)?;
+        selected.iter().map(link_type).collect()
+    };
+    let expression = args.filter.expression.as_deref().unwrap_or_default();
+    LiveFilter::new(expression, link_types.into_iter())?.dump()
+}
+
 /// Why a capture ended.
 enum End {
     /// As planned, or because it was told to.
     Done,
-    /// The reader of the capture file on stdout went away.
-    ReaderGone,
     /// Its last interface went away.
     InterfaceGone(String),
 }
@@ -71,6 +113,8 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
+    /// Frames that each interface had missed before.
+    missed: Vec<Option<u64>>,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
     _promiscuous: Vec<Promiscuous>,
@@ -78,7 +122,9 @@ struct Capture {
 
 impl Capture {
     fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
-        let file = open_file(args, selected)?;
+        // A filter that does not compile leaves an old file as it is.
+        let settings = settings(args, selected)?;
+        let file = CaptureFile::open(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -88,7 +134,7 @@ impl Capture {
             Hook::Auto | Hook::Tc => HookChoice::Tc,
             Hook::Xdp => HookChoice::Xdp,
         };
-        let session = Session::start(&settings(args), selected, hook, directions)?;
+        let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
         let promiscuous = if args.no_promiscuous_mode {
             Vec::new()
@@ -99,6 +145,7 @@ impl Capture {
             session,
             take: Take::new(args, selected, file),
             notes,
+            missed: selected.iter().map(kernel::missed_frames).collect(),
             own_counts: None,
             _promiscuous: promiscuous,
         })
@@ -125,32 +172,43 @@ impl Capture {
     }
 
     /// Moves packets until something ends the capture.
-    async fn until_stopped(&mut self, args: &CaptureArgs, mut signals: Signals) -> Result<End> {
+    async fn until_stopped(
+        &mut self,
+        args: &CaptureArgs,
+        mut signals: Signals,
+        mut events: LinkEvents,
+    ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
-        let mut events = LinkEvents::subscribe()?;
         let mut watch = InterfaceWatch::new(self.session.attached());
         let mut progress = Progress::new(planned, args.output.quiet > 0);
         let mut more = false;
         let end = loop {
             tokio::select! {
                 biased;
-                () = signals.stop() => break End::Done,
+                request = signals.next() => {
+                    if self.follow(request, &progress)? {
+                        break End::Done;
+                    }
+                }
                 () = at(deadline) => break End::Done,
                 event = events.next() => {
                     if let Some(message) = watch.follow(&event) {
-                        progress.say(&message);
+                        progress.say(&format!("note: {message}"));
+                        if matches!(event, LinkEvent::Removed { .. }) {
+                            self.notes.push(format!("{message} during the capture"));
+                        }
                     }
                     if let Some(name) = watch.all_gone() {
                         break End::InterfaceGone(name);
                     }
                 }
                 () = ticks.next() => {
-                    self.session.flush_waiting();
+                    self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
-                    if let Some(end) = self.tick(&ticks, &mut progress)? {
-                        break end;
+                    if self.tick(&ticks, more, &mut progress)? {
+                        break End::Done;
                     }
                 }
                 readable = self.session.readable(), if !more => {
@@ -166,8 +224,31 @@ impl Capture {
         Ok(end)
     }
 
-    /// What is done at every tick, once the ring was drained; the end if there is one.
-    fn tick(&mut self, ticks: &Ticks, progress: &mut Progress) -> Result<Option<End>> {
+    /// Does what a signal asks for; whether that is to end.
+    fn follow(&mut self, request: Request, progress: &Progress) -> Result<bool> {
+        match (request, &mut self.take.file) {
+            (Request::Stop, _) => return Ok(true),
+            (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
+            (Request::HangUp, _) => return Ok(true),
+            (Request::Flush, Some(_)) => {
+                self.session.drain(&mut self.take);
+                if let Some(file) = &mut self.take.file {
+                    file.flush();
+                }
+            }
+            (Request::Flush, None) => {}
+            (Request::Counts, _) => {
+                for line in counts_so_far(&self.session.counters()?) {
+                    progress.say(&line);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends up what waits in the kernel, and follows the clock.
+    fn before_tick(&mut self, progress: &Progress) {
+        self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
@@ -177,16 +258,31 @@ impl Capture {
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
+    }
+
+    /// What is done at every tick, with `more` in the ring; whether that is the end.
+    fn tick(&mut self, ticks: &Ticks, more: bool, progress: &mut Progress) -> Result<bool> {
         if let Some(file) = &mut self.take.file {
-            file.flush(ticks.is_flush());
-            if file.reader_is_gone() {
-                return Ok(Some(End::ReaderGone));
+            if !more {
+                file.tick();
+            }
+            if file.is_stream() || ticks.is_flush() {
+                file.flush();
+            }
+            if file.has_ended() {
+                return Ok(true);
+            }
+        }
+        if let Some(lines) = &mut self.take.lines {
+            lines.flush();
+            if lines.has_ended() {
+                return Ok(true);
             }
         }
         if progress.is_due() {
             progress.draw(&self.session.counters()?);
         }
-        Ok((!self.session.is_open()).then_some(End::Done))
+        Ok(!self.session.is_open())
     }
 
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
@@ -207,14 +303,8 @@ impl Capture {
             }
         }
         self.session.detach().await;
-        let statistics = statistics(&snapshot, attached.len(), started_ns, duration_ns);
-        let (written, mut failure) = match self.take.file {
-            None => (None, None),
-            Some(file) => {
-                let (written, failure) = file.finish(&statistics);
-                (Some(written), failure)
-            }
-        };
+        let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
+        let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
         if let End::InterfaceGone(name) = end {
             failure.get_or_insert_with(|| anyhow::anyhow!("{name} disappeared during the capture"));
         }
@@ -238,11 +328,50 @@ impl Capture {
     }
 }
 
+/// What became of the frames: they are written where there is a file, else printed.
+fn frames_taken(
+    file: Option<CaptureFile>,
+    lines: Option<Lines>,
+    statistics: &[InterfaceStatistics],
+) -> (Option<Written>, Option<anyhow::Error>) {
+    let printed = lines.map(Lines::finish);
+    match (file, printed) {
+        (None, None) => (None, None),
+        (Some(file), printed) => {
+            let (written, failure) = file.finish(statistics);
+            (
+                Some(written),
+                failure.or(printed.and_then(|(_, failure)| failure)),
+            )
+        }
+        (None, Some((frames, failure))) => (Some(Written { frames, failed: 0 }), failure),
+    }
+}
+
 /// tcpdump's closing lines.
 fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
-    eprintln!("{} packets captured", ledger.matched);
-    eprintln!("{} packets received by filter", ledger.seen);
-    eprintln!("{lost} packets dropped by kernel");
+    for line in count_lines(ledger.matched, ledger.seen, lost) {
+        eprintln!("{line}");
+    }
+}
+
+fn count_lines(matched: u64, seen: u64, lost: u64) -> [String; 3] {
+    [
+        format!("{matched} packets captured"),
+        format!("{seen} packets received by filter"),
+        format!("{lost} packets dropped by kernel"),
+    ]
+}
+
+/// The same lines while the capture goes on; lost are frames, because only the end tells how many
+/// summaries are.
+fn counts_so_far(counters: &[Counters]) -> [String; 3] {
+    let sum = |tally| counters.iter().map(|place| place.tally(tally)).sum();
+    count_lines(
+        sum(Tally::Matched),
+        sum(Tally::Seen),
+        sum(Tally::FramesLost),
+    )
 }

@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
+use anyhow::{Result, bail};
+
+use super::file::link_type;
 use crate::{
-    cli::{CaptureArgs, DEFAULT_SNAPLEN},
-    command::selection::selection,
-    kernel::Settings,
+    cli::{CaptureArgs, Condition, DEFAULT_SNAPLEN, Hook},
+    command::{filter::LiveFilter, selection::selection},
+    filter::Translated,
+    kernel::{self, Interface, Settings},
 };
 
-pub(super) fn settings(args: &CaptureArgs) -> Settings {
-    Settings {
+/// # Errors
+/// When the filter does not compile for one of the interfaces.
+pub(super) fn settings(args: &CaptureArgs, selected: &[Interface]) -> Result<Settings> {
+    Ok(Settings {
         selection: selection(&args.protocols),
-        count: args.count,
-        snaplen: if args.write.is_some() {
+        count: count(args),
+        snaplen: if args.files.write.is_some() || args.print {
             snaplen(args)
         } else {
             0
@@ -22,13 +28,39 @@ pub(super) fn settings(args: &CaptureArgs) -> Settings {
         ring_bytes: args.buffer_size,
         planned: planned(args),
         bins: args.output.bins,
+        filter: filter(args, selected)?,
         diagnostics: args.output.verbose > 1,
+    })
+}
+
+fn filter(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Translated>> {
+    let Some(expression) = &args.filter.expression else {
+        return Ok(None);
+    };
+    if args.hook == Hook::Xdp && !kernel::xdp_can_copy_frames() {
+        bail!("filtering at XDP needs Linux 5.18 (filter with --hook tc)");
     }
+    let filter = LiveFilter::new(expression, selected.iter().map(link_type))?;
+    filter.translate().map(Some)
 }
 
 /// The planned length; `None` = until stopped.
 pub(super) fn planned(args: &CaptureArgs) -> Option<Duration> {
-    (!args.duration.is_zero()).then_some(args.duration)
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Duration(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
+        _ => None,
+    });
+    let duration = Some(args.duration).filter(|duration| !duration.is_zero());
+    stops.chain(duration).min()
+}
+
+/// Frames to match; `None` = no limit.
+fn count(args: &CaptureArgs) -> Option<u64> {
+    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
+        Condition::Packets(packets) => Some(*packets),
+        _ => None,
+    });
+    stops.chain(args.count).min()
 }
 
 pub(super) fn snaplen(args: &CaptureArgs) -> u32 {
@@ -39,15 +71,18 @@ pub(super) fn snaplen(args: &CaptureArgs) -> u32 {
     }
 }
 
-/// `--protocol` as the report shows it; empty for everything.
+/// The filter and `--protocol` as the report shows them; empty for everything.
 pub(super) fn filter_text(args: &CaptureArgs) -> String {
-    if selection(&args.protocols).is_everything() {
-        return String::new();
-    }
-    let names: Vec<String> = args
+    let expression = args.filter.expression.as_deref();
+    let protocols: Vec<String> = args
         .protocols
         .iter()
+        .filter(|_| !selection(&args.protocols).is_everything())
         .map(|protocol| format!("{protocol:?}").to_lowercase())
         .collect();
-    names.join(" or ")
+    match (expression, protocols.join(" or ")) {
+        (None, protocols) => protocols,
+        (Some(expression), protocols) if protocols.is_empty() => expression.to_owned(),
+        (Some(expression), protocols) => format!("({expression}) and ({protocols})"),
+    }
 }

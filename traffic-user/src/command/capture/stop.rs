@@ -1,6 +1,7 @@
 //! When a capture ends, and what is done until then.
 
 use std::{
+    fs,
     future::pending,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -48,11 +49,27 @@ impl Ticks {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP end the capture; a second SIGINT ends the process at once.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// SIGINT, SIGTERM: end the capture.
+    Stop,
+    /// SIGHUP: go on to the next file; end the capture where there is none.
+    HangUp,
+    /// SIGUSR1: print counts and go on.
+    Counts,
+    /// SIGUSR2: write what is gathered.
+    Flush,
+}
+
+/// The signals that a capture follows. A second SIGINT ends the process at once.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` where whoever started the program has it ignored, as `nohup` does.
     hang_up: Option<Signal>,
+    counts: Signal,
+    flush: Signal,
 }
 
 /// Exit code of a process that a second SIGINT ended, as shells have it.
@@ -69,23 +86,44 @@ impl Signals {
         )
         .and_then(|_| signal_hook::flag::register(libc::SIGINT, interrupted))
         .context("watch for SIGINT")?;
+        let watch = |kind| signal(kind).context("watch for signals");
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("watch for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("watch for SIGTERM")?,
-            hang_up: signal(SignalKind::hangup()).ok(),
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hang_up: (!is_ignored(libc::SIGHUP))
+                .then(|| watch(SignalKind::hangup()))
+                .transpose()?,
+            counts: watch(SignalKind::user_defined1())?,
+            flush: watch(SignalKind::user_defined2())?,
         })
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(super) async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            () = async {
-                match &mut self.hang_up {
-                    Some(signal) => { signal.recv().await; }
-                    None => pending().await,
-                }
-            } => {}
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.terminate.recv() => Request::Stop,
+            () = receive(&mut self.hang_up) => Request::HangUp,
+            _ = self.counts.recv() => Request::Counts,
+            _ = self.flush.recv() => Request::Flush,
         }
     }
+}
+
+async fn receive(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => pending().await,
+    }
+}
+
+/// Whether the process was started with a signal ignored: proc(5), `SigIgn`.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -29,7 +29,7 @@ impl InterfaceWatch {
                     .position(|interface| interface.ifindex == *ifindex)?;
                 let gone = self.present.remove(index);
                 self.last_gone = Some(gone.name.clone());
-                Some(format!("warning: {} disappeared", gone.name))
+                Some(format!("{} disappeared", gone.name))
             }
             LinkEvent::Changed(changed) => {
                 let known = self
@@ -38,10 +38,8 @@ impl InterfaceWatch {
                     .find(|interface| interface.ifindex == changed.ifindex)?;
                 let was_up = std::mem::replace(&mut known.up, changed.up);
                 match (was_up, changed.up) {
-                    (true, false) => {
-                        Some(format!("warning: {} went down; waiting for it", known.name))
-                    }
-                    (false, true) => Some(format!("note: {} is up", known.name)),
+                    (true, false) => Some(format!("{} went down; waiting for it", known.name)),
+                    (false, true) => Some(format!("{} is up", known.name)),
                     _ => None,
                 }
             }

@@ -1,0 +1,448 @@
+//! When a capture file is left for the next one, and what the files are called. Times and sizes
+//! are arguments.
+
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Zoned, fmt::strtime};
+
+/// When a file is left. Without any limit it never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Before the frame that finds the file longer than this.
+    pub bytes: Option<u64>,
+    /// When it has so many frames.
+    pub frames: Option<u64>,
+    /// When its time is over.
+    pub period: Option<Period>,
+}
+
+/// How long a file lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// Length in seconds; at least 1.
+    pub seconds: u32,
+    /// Periods end where the local time of day is a multiple of their length; otherwise the first
+    /// one begins with the capture.
+    pub aligned: bool,
+}
+
+/// What is to be done with the file at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on with it.
+    Stay,
+    /// Begin the next one.
+    Switch,
+    /// It was the last: end the capture.
+    Stop,
+}
+
+/// Decides when to leave a file.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    limits: Limits,
+    /// Files left until the capture ends, this one included.
+    files_left: Option<u32>,
+    /// When the period of the file ends, nanoseconds since the Unix epoch.
+    end_ns: u64,
+}
+
+impl Rotation {
+    /// Begins the first file at `now`. With `files` the capture ends with so many.
+    #[must_use]
+    pub fn begin(limits: Limits, files: Option<u32>, now: &Zoned) -> Self {
+        let mut rotation = Self {
+            limits,
+            files_left: files,
+            end_ns: nanoseconds(now),
+        };
+        rotation.end_ns = rotation.end_after(now);
+        rotation
+    }
+
+    /// Whether there is anything that ends a file.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limits != Limits::default()
+    }
+
+    /// What to do before a frame with this time, where the file has so many bytes and frames.
+    #[inline]
+    #[must_use]
+    pub fn before_frame(&self, time_ns: u64, bytes: u64, frames: u64) -> Verdict {
+        if time_ns >= self.end_ns || self.is_full(bytes, frames) {
+            self.leave()
+        } else {
+            Verdict::Stay
+        }
+    }
+
+    /// What to do at `time_ns` where no frame waits: a file that is full is left only for a frame.
+    #[must_use]
+    pub fn without_frame(&self, time_ns: u64, bytes: u64, frames: u64) -> Verdict {
+        let verdict = self.before_frame(time_ns, bytes, frames);
+        if verdict == Verdict::Switch && time_ns < self.end_ns {
+            Verdict::Stay
+        } else {
+            verdict
+        }
+    }
+
+    /// Begins the next file at `now`.
+    pub fn switch(&mut self, now: &Zoned) {
+        self.files_left = self.files_left.map(|files| files.saturating_sub(1));
+        self.end_ns = self.end_after(now);
+    }
+
+    fn is_full(&self, bytes: u64, frames: u64) -> bool {
+        self.limits.bytes.is_some_and(|limit| bytes > limit)
+            || self.limits.frames.is_some_and(|limit| frames >= limit)
+    }
+
+    fn leave(&self) -> Verdict {
+        if self.files_left.is_some_and(|files| files <= 1) {
+            Verdict::Stop
+        } else {
+            Verdict::Switch
+        }
+    }
+
+    /// The first end of a period after `now`. Ends that passed without a file are left out.
+    fn end_after(&self, now: &Zoned) -> u64 {
+        let Some(period) = self.limits.period else {
+            return u64::MAX;
+        };
+        let length_ns = u64::from(period.seconds) * 1_000_000_000;
+        let now_ns = nanoseconds(now);
+        let since_ns = if period.aligned {
+            let offset_ns = i64::from(now.offset().seconds()) * 1_000_000_000;
+            now_ns.saturating_add_signed(offset_ns) % length_ns
+        } else {
+            // `end_ns` is the end of the last period, or the beginning of the first.
+            now_ns.saturating_sub(self.end_ns) % length_ns
+        };
+        now_ns + (length_ns - since_ns)
+    }
+}
+
+fn nanoseconds(time: &Zoned) -> u64 {
+    u64::try_from(time.timestamp().as_nanosecond()).unwrap_or(0)
+}
+
+/// How the files of a capture are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// As tcpdump does: a number behind the name, except for the first.
+    Numbered {
+        /// The name is a format of `strftime(3)` for the beginning of the file.
+        timed: bool,
+        /// So many numbers, with leading zeros, and then from the first again.
+        ring: Option<u32>,
+    },
+    /// As dumpcap does: `name_00001_20240131235959.pcapng`.
+    Dated,
+}
+
+/// Why files cannot be called so.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// The name is no format.
+    #[error("{name}: {error}")]
+    Format {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        error: jiff::Error,
+    },
+    /// Two files after one another would have the same name.
+    #[error(
+        "the file of {second} would overwrite the one of {first}: both are {name} (put more of \
+         the time into the name, for example %Y%m%d%H%M%S)"
+    )]
+    Same {
+        /// Beginning of a file.
+        first: String,
+        /// Beginning of the next.
+        second: String,
+        /// The name of both.
+        name: String,
+    },
+}
+
+/// Gives files their names.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The name without `.zst`.
+    base: String,
+    compressed: bool,
+    naming: Naming,
+    /// Files so far.
+    files: u32,
+    /// The last name without its number, and how many had it.
+    last: (String, u32),
+}
+
+/// Ends of periods that are looked at for equal names. A minute's worth of seconds, an hour's
+/// worth of minutes and a day's of any number of seconds meet their neighbours earlier.
+const PERIODS_CHECKED: u32 = 4096;
+
+impl Names {
+    /// Names from `target`. A `.zst` that it ends with stays at the end.
+    #[must_use]
+    pub fn new(target: &Path, compressed: bool, naming: Naming) -> Self {
+        let name = target.to_string_lossy();
+        let plain = name.strip_suffix(".zst");
+        Self {
+            base: plain.unwrap_or(&name).to_owned(),
+            compressed: compressed || plain.is_some(),
+            naming,
+            files: 0,
+            last: (String::new(), 0),
+        }
+    }
+
+    /// Refuses names of which two in a row would be the same, with `period` between them from
+    /// `now` on.
+    ///
+    /// # Errors
+    /// Names the first two; or says what is wrong with the format.
+    pub fn check(&self, period: Period, now: &Zoned) -> Result<(), NameError> {
+        if self.naming == Naming::Dated {
+            return Ok(());
+        }
+        let limits = Limits {
+            period: Some(period),
+            ..Limits::default()
+        };
+        let mut rotation = Rotation::begin(limits, None, now);
+        let (mut time, mut name) = (now.clone(), self.stem(now)?);
+        for _ in 0..PERIODS_CHECKED {
+            let left_ns = rotation.end_ns.saturating_sub(nanoseconds(&time));
+            let left = SignedDuration::from_nanos(left_ns.cast_signed());
+            let Ok(next) = time.checked_add(left) else {
+                break;
+            };
+            rotation.switch(&next);
+            let next_name = self.stem(&next)?;
+            if next_name == name {
+                return Err(NameError::Same {
+                    first: time.strftime("%F %T").to_string(),
+                    second: next.strftime("%F %T").to_string(),
+                    name,
+                });
+            }
+            (time, name) = (next, next_name);
+        }
+        Ok(())
+    }
+
+    /// The name of the next file, which begins at `now`.
+    ///
+    /// # Errors
+    /// When the name is no format of `strftime(3)`.
+    pub fn next(&mut self, now: &Zoned) -> Result<PathBuf, NameError> {
+        let stem = self.stem(now)?;
+        let repeated = if stem == self.last.0 { self.last.1 } else { 0 };
+        self.files += 1;
+        let mut name = match self.naming {
+            Naming::Numbered { ring: None, .. } if repeated == 0 => stem.clone(),
+            Naming::Numbered { ring: None, .. } => format!("{stem}{repeated}"),
+            Naming::Numbered {
+                ring: Some(count), ..
+            } => {
+                let digits = digits(count - 1);
+                format!("{stem}{:0digits$}", repeated % count)
+            }
+            Naming::Dated => dated(&stem, self.files, now),
+        };
+        self.last = (stem, repeated + 1);
+        if self.compressed {
+            name.push_str(".zst");
+        }
+        Ok(name.into())
+    }
+
+    fn stem(&self, now: &Zoned) -> Result<String, NameError> {
+        let Naming::Numbered { timed: true, .. } = self.naming else {
+            return Ok(self.base.clone());
+        };
+        strtime::format(&self.base, now).map_err(|error| NameError::Format {
+            name: self.base.clone(),
+            error,
+        })
+    }
+}
+
+/// Digits of a number; none of 0.
+fn digits(number: u32) -> usize {
+    number.checked_ilog10().map_or(0, |log| log as usize + 1)
+}
+
+fn dated(base: &str, number: u32, now: &Zoned) -> String {
+    let path = Path::new(base);
+    let stem = path.with_extension("");
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy());
+    let extension = extension.map_or(String::new(), |extension| format!(".{extension}"));
+    let time = now.strftime("%Y%m%d%H%M%S");
+    format!("{}_{number:05}_{time}{extension}", stem.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Timestamp, tz::TimeZone};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(seconds: i64) -> Zoned {
+        Timestamp::from_second(seconds)
+            .unwrap()
+            .to_zoned(TimeZone::UTC)
+    }
+
+    fn every(seconds: u32, aligned: bool) -> Limits {
+        Limits {
+            period: Some(Period { seconds, aligned }),
+            ..Limits::default()
+        }
+    }
+
+    fn numbered(timed: bool, ring: Option<u32>) -> Naming {
+        Naming::Numbered { timed, ring }
+    }
+
+    fn names(target: &str, naming: Naming, count: usize) -> Vec<String> {
+        let mut names = Names::new(Path::new(target), false, naming);
+        let next = |second| names.next(&at(second)).unwrap().display().to_string();
+        (0..i64::try_from(count).unwrap()).map(next).collect()
+    }
+
+    #[test]
+    fn numbers_follow_the_name_as_with_tcpdump() {
+        assert_eq!(
+            names("a.pcap", numbered(false, None), 3),
+            ["a.pcap", "a.pcap1", "a.pcap2"]
+        );
+        assert_eq!(
+            names("a", numbered(false, Some(11)), 12)[9..],
+            ["a09", "a10", "a00"]
+        );
+        assert_eq!(names("a", numbered(false, Some(10)), 2), ["a0", "a1"]);
+    }
+
+    #[test]
+    fn dates_stand_before_the_extension_as_with_dumpcap() {
+        assert_eq!(
+            names("d/a.pcapng", Naming::Dated, 2),
+            [
+                "d/a_00001_19700101000000.pcapng",
+                "d/a_00002_19700101000001.pcapng"
+            ]
+        );
+    }
+
+    #[test]
+    fn times_in_a_name_begin_the_numbers_anew() {
+        let mut names = Names::new(Path::new("%M.pcap"), true, numbered(true, None));
+        let mut next = |second| names.next(&at(second)).unwrap().display().to_string();
+        let got = [next(0), next(59), next(60), next(61)];
+        let expected = ["00.pcap.zst", "00.pcap1.zst", "01.pcap.zst", "01.pcap1.zst"];
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn names_that_overwrite_each_other_are_refused() {
+        let check = |name: &str, seconds| {
+            let period = Period {
+                seconds,
+                aligned: true,
+            };
+            Names::new(Path::new(name), false, numbered(true, None)).check(period, &at(1))
+        };
+        assert!(check("a-%H%M%S.pcap", 1).is_ok());
+        assert!(check("a-%F-%H%M.pcap", 60).is_ok());
+        assert!(check("a.pcap", 60).is_err());
+        assert!(check("a-%H%M.pcap", 30).is_err());
+        assert!(check("a-%H%M.pcap", 59).is_err());
+        assert!(check("a-%Q%!.pcap", 60).is_err());
+    }
+
+    #[test]
+    fn aligned_periods_follow_local_time() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let now = Timestamp::from_second(3600).unwrap().to_zoned(zone);
+        let rotation = Rotation::begin(every(86_400, true), None, &now);
+        assert_eq!(rotation.end_ns, 22 * 3600 * SECOND);
+    }
+
+    #[test]
+    fn full_files_wait_for_a_frame() {
+        let limits = Limits {
+            bytes: Some(100),
+            ..Limits::default()
+        };
+        let rotation = Rotation::begin(limits, None, &at(5));
+        assert_eq!(rotation.before_frame(0, 100, 1), Verdict::Stay);
+        assert_eq!(rotation.before_frame(0, 101, 1), Verdict::Switch);
+        assert_eq!(rotation.without_frame(0, 101, 1), Verdict::Stay);
+        let last = Rotation::begin(limits, Some(1), &at(5));
+        assert_eq!(last.without_frame(0, 101, 1), Verdict::Stop);
+    }
+
+    proptest! {
+        /// Whenever switches happen, periods end on the grid, after now, and at most a period on.
+        #[test]
+        fn periods_do_not_drift(
+            seconds in 1u32..100_000,
+            aligned in any::<bool>(),
+            start in 0i64..4_000_000_000,
+            delays in prop::collection::vec(0i64..300_000, 1..50),
+        ) {
+            let mut now = start;
+            let mut rotation = Rotation::begin(every(seconds, aligned), None, &at(now));
+            let length = i64::from(seconds);
+            for delay in delays {
+                let end = i64::try_from(rotation.end_ns / SECOND).unwrap();
+                prop_assert!(now < end && end <= now + length);
+                let origin = if aligned { 0 } else { start };
+                prop_assert_eq!((end - origin) % length, 0);
+                now = end + delay;
+                rotation.switch(&at(now));
+            }
+        }
+
+        /// Every frame lands in exactly one file, files are never longer than the limit allows,
+        /// and a capture of a limited number of files ends.
+        #[test]
+        fn frames_are_neither_lost_nor_doubled(
+            sizes in prop::collection::vec(1u64..500, 1..200),
+            bytes in prop::option::of(1u64..2_000),
+            frames in prop::option::of(1u64..20),
+            stop in prop::option::of(1u32..5),
+        ) {
+            let limits = Limits { bytes, frames, period: None };
+            let mut rotation = Rotation::begin(limits, stop, &at(0));
+            let mut files = vec![(0, 0)];
+            let mut stopped = false;
+            for size in &sizes {
+                let (len, count) = *files.last().unwrap();
+                match rotation.before_frame(1, len, count) {
+                    Verdict::Stay => {}
+                    Verdict::Switch => { rotation.switch(&at(1)); files.push((0, 0)); }
+                    Verdict::Stop => stopped = true,
+                }
+                let file = files.last_mut().unwrap();
+                *file = (file.0 + size, file.1 + 1);
+                prop_assert!(stopped || bytes.is_none_or(|limit| file.0 <= limit + size));
+                prop_assert!(stopped || frames.is_none_or(|limit| file.1 <= limit));
+            }
+            let total: u64 = files.iter().map(|file| file.1).sum();
+            prop_assert_eq!(total, sizes.len() as u64);
+            prop_assert!(stop.is_none_or(|stop| files.len() <= stop as usize));
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The capture file, and the files after it.
+
+use std::{collections::VecDeque, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use traffic_ebpf::record::{FLAG_EGRESS, FrameHeader};
+
+use super::{
+    plan::Plan,
+    postrotate::Postrotate,
+    settings::{filter_text, snaplen},
+};
+use crate::{
+    capture_file::{
+        CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, LinkType, Names,
+        Rotation, Verdict, WriteError,
+    },
+    cli::{CaptureArgs, Hook},
+    command::UsageError,
+    kernel::{self, Interface},
+    record::Direction,
+    report::assemble::Written,
+};
+
+/// How long after the end of a file's time another is begun where no frame says so: frames of
+/// that time are still on their way.
+const GRACE_NS: u64 = 100_000_000;
+
+/// Where frames are written. The first failure ends writing; counting goes on.
+pub(super) struct CaptureFile {
+    writer: CaptureWriter,
+    path: PathBuf,
+    names: Names,
+    rotation: Rotation,
+    rotates: bool,
+    zone: TimeZone,
+    interfaces: Vec<InterfaceDescription>,
+    /// By interface, since the capture began.
+    statistics: Vec<InterfaceStatistics>,
+    losses: Losses,
+    /// Files that are complete and still there, oldest first, where only some are kept.
+    complete: VecDeque<PathBuf>,
+    kept: Option<u32>,
+    postrotate: Option<Postrotate>,
+    unbuffered: bool,
+    /// The last file is full.
+    ended: bool,
+    /// Frames that came up the ring.
+    offered: u64,
+    /// Frames of `offered` that came while this file was open.
+    offered_here: u64,
+    /// Frames in the files before this one.
+    written_before: u64,
+    failure: Option<WriteError>,
+}
+
+impl CaptureFile {
+    /// Begins the file that `args` ask for, if they do.
+    pub(super) fn open(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Self>> {
+        let Some(target) = &args.files.write else {
+            return Ok(None);
+        };
+        if args.hook == Hook::Xdp && !kernel::xdp_can_copy_frames() {
+            bail!("copying frames at XDP needs Linux 5.18 (write with --hook tc)");
+        }
+        let first = selected.first().map(Interface::link_type);
+        let mixed = selected
+            .iter()
+            .any(|interface| Some(interface.link_type()) != first);
+        if mixed && Format::of(target) == Format::Pcap {
+            let message = "a .pcap file holds one link type, and the interfaces have several \
+                           (name the file .pcapng)";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        let now = Zoned::now();
+        let mut plan = Plan::new(&args.files, target, &now)?;
+        let interfaces: Vec<_> = selected
+            .iter()
+            .map(|interface| description(args, interface))
+            .collect();
+        let path = plan.names.next(&now)?;
+        let writer = CaptureWriter::create(&path, &interfaces)
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(Some(Self {
+            writer,
+            path,
+            rotation: Rotation::begin(plan.limits, plan.files, &now),
+            rotates: plan.rotates(),
+            names: plan.names,
+            zone: now.time_zone().clone(),
+            statistics: vec![since(&now); interfaces.len()],
+            interfaces,
+            losses: Losses::default(),
+            complete: VecDeque::new(),
+            kept: plan.kept,
+            postrotate: Postrotate::new(&args.files)?,
+            unbuffered: args.files.packet_buffered,
+            ended: false,
+            offered: 0,
+            offered_here: 0,
+            written_before: 0,
+            failure: None,
+        }))
+    }
+
+    /// Whether there is a next file to go on to.
+    pub(super) fn rotates(&self) -> bool {
+        self.rotates
+    }
+
+    /// Whether the last file is full, or the reader of a pipe went away.
+    pub(super) fn has_ended(&self) -> bool {
+        let gone = self
+            .failure
+            .as_ref()
+            .is_some_and(WriteError::is_broken_pipe);
+        self.ended || gone || self.writer.reader_is_gone()
+    }
+
+    pub(super) fn write(&mut self, header: &FrameHeader, data: &[u8]) {
+        let direction = if header.flags & FLAG_EGRESS == 0 {
+            Direction::Ingress
+        } else {
+            Direction::Egress
+        };
+        let dropped = self.losses.since_last(header);
+        self.offered += 1;
+        if self.failure.is_some() {
+            return;
+        }
+        let bytes = self.writer.bytes();
+        let verdict = self
+            .rotation
+            .before_frame(header.timestamp_ns, bytes, self.offered_here);
+        self.follow(verdict, header.timestamp_ns);
+        self.offered_here += 1;
+        if let Some(statistics) = self.statistics.get_mut(usize::from(header.interface)) {
+            statistics.dropped += u64::from(dropped);
+            statistics.delivered += 1;
+        }
+        let result = self.writer.write_frame(&Frame {
+            interface: header.interface,
+            timestamp_ns: header.timestamp_ns,
+            wire_len: header.wire_len,
+            direction,
+            dropped,
+            data,
+        });
+        self.note(result);
+        if self.unbuffered {
+            self.flush();
+        }
+    }
+
+    /// Whether someone reads along, who is not to wait.
+    pub(super) fn is_stream(&self) -> bool {
+        self.writer.is_stream()
+    }
+
+    /// What is done regularly, when everything that came up the ring was written.
+    pub(super) fn tick(&mut self) {
+        let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+        let bytes = self.writer.bytes();
+        let time_ns = now_ns.saturating_sub(GRACE_NS);
+        let verdict = self
+            .rotation
+            .without_frame(time_ns, bytes, self.offered_here);
+        self.follow(verdict, now_ns);
+        if let Some(postrotate) = &mut self.postrotate {
+            postrotate.reap();
+        }
+    }
+
+    /// Writes what is gathered.
+    pub(super) fn flush(&mut self) {
+        if self.failure.is_none() {
+            let result = self.writer.flush();
+            self.note(result);
+        }
+    }
+
+    /// Goes on to the next file.
+    pub(super) fn rotate(&mut self) {
+        let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+        self.follow(Verdict::Switch, now_ns);
+    }
+
+    fn follow(&mut self, verdict: Verdict, time_ns: u64) {
+        match verdict {
+            Verdict::Stay => {}
+            // What still comes until the capture has ended goes to the last file.
+            Verdict::Stop => self.ended = true,
+            Verdict::Switch if self.failure.is_none() => self.switch(time_ns),
+            Verdict::Switch => {}
+        }
+    }
+
+    fn switch(&mut self, time_ns: u64) {
+        for statistics in &mut self.statistics {
+            statistics.end_ns = time_ns;
+        }
+        let statistics = self.statistics.clone();
+        self.complete_file(&statistics);
+        if self.failure.is_some() {
+            return;
+        }
+        let time = Timestamp::from_nanosecond(i128::from(time_ns)).unwrap_or_default();
+        let now = time.to_zoned(self.zone.clone());
+        self.rotation.switch(&now);
+        // The format was tried at the beginning.
+        let Ok(path) = self.names.next(&now) else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.path, path);
+        self.complete.push_back(before);
+        match CaptureWriter::create(&self.path, &self.interfaces) {
+            Ok(writer) => {
+                self.written_before += self.writer.frames_written();
+                self.writer = writer;
+                self.offered_here = 0;
+                self.forget_oldest();
+            }
+            Err(error) => self.note(Err(error)),
+        }
+    }
+
+    /// Ends the file at hand.
+    fn complete_file(&mut self, statistics: &[InterfaceStatistics]) {
+        let result = self.writer.finish(statistics);
+        self.note(result);
+        if let Some(postrotate) = &mut self.postrotate {
+            postrotate.start(&self.path);
+        }
+    }
+
+    /// Removes the oldest files beyond the number that is kept, the one at hand counted.
+    fn forget_oldest(&mut self) {
+        let kept = self.kept.map_or(usize::MAX, |kept| kept as usize);
+        while self.complete.len() + 1 > kept {
+            let Some(oldest) = self.complete.pop_front() else {
+                return;
+            };
+            if let Err(error) = fs::remove_file(&oldest) {
+                log::warn!("remove {}: {error}", oldest.display());
+            }
+        }
+        if self.kept.is_none() {
+            self.complete.clear();
+        }
+    }
+
+    fn note(&mut self, result: Result<(), WriteError>) {
+        let Err(error) = result else { return };
+        if !error.is_broken_pipe() {
+            eprintln!(
+                "error: write {}: {error} (counting goes on, no more frames are written)",
+                self.path.display()
+            );
+        }
+        self.failure = Some(error);
+    }
+
+    /// Ends the last file with the statistics of the whole capture.
+    pub(super) fn finish(
+        mut self,
+        statistics: &[InterfaceStatistics],
+    ) -> (Written, Option<anyhow::Error>) {
+        if self.failure.is_none() {
+            self.complete_file(statistics);
+        }
+        if let Some(postrotate) = self.postrotate.take() {
+            postrotate.wait();
+        }
+        let frames = self.written_before + self.writer.frames_written();
+        let written = Written {
+            frames,
+            failed: self.offered - frames,
+        };
+        let failure = self.failure.filter(|error| !error.is_broken_pipe());
+        let failure = failure.map(|error| {
+            anyhow::Error::new(error).context(format!(
+                "write {}: {frames} of {} frames are written",
+                self.path.display(),
+                self.offered
+            ))
+        });
+        (written, failure)
+    }
+}
+
+/// How many frames each CPU had lost at each place when its last frame came up.
+#[derive(Default)]
+struct Losses {
+    /// By interface × 2 + direction, and CPU.
+    known: Vec<Vec<u32>>,
+}
+
+impl Losses {
+    /// Frames lost between this frame and the one before it of the same CPU and place.
+    fn since_last(&mut self, header: &FrameHeader) -> u32 {
+        let place = usize::from(header.interface) * 2 + usize::from(header.flags & FLAG_EGRESS);
+        let cpu = header.cpu as usize;
+        if self.known.len() <= place {
+            self.known.resize(place + 1, Vec::new());
+        }
+        let known = &mut self.known[place];
+        if known.len() <= cpu {
+            known.resize(cpu + 1, 0);
+        }
+        let before = std::mem::replace(&mut known[cpu], header.lost);
+        header.lost.wrapping_sub(before)
+    }
+}
+
+fn since(now: &Zoned) -> InterfaceStatistics {
+    InterfaceStatistics {
+        start_ns: u64::try_from(now.timestamp().as_nanosecond()).unwrap_or(0),
+        ..InterfaceStatistics::default()
+    }
+}
+
+fn description(args: &CaptureArgs, interface: &Interface) -> InterfaceDescription {
+    let known = interface.alias.as_ref().or(interface.kind.as_ref());
+    InterfaceDescription {
+        name: interface.name.clone(),
+        description: known.cloned().unwrap_or_default(),
+        mac: interface.mac.filter(|_| interface.has_ethernet_headers()),
+        speed_bps: kernel::speed_bps(interface),
+        link_type: link_type(interface),
+        snaplen: snaplen(args),
+        filter: filter_text(args),
+        sample: args.sample,
+    }
+}
+
+/// Link type of an interface's frames in files.
+pub(super) fn link_type(interface: &Interface) -> LinkType {
+    if interface.has_ethernet_headers() {
+        LinkType::ETHERNET
+    } else {
+        LinkType::RAW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use traffic_ebpf::record::Kind;
+
+    use super::*;
+
+    #[test]
+    fn losses_are_counted_by_cpu_and_place() {
+        let mut losses = Losses::default();
+        let mut since = |cpu, flags, lost| {
+            losses.since_last(&FrameHeader {
+                kind: Kind::Frame as u32,
+                cap_len: 0,
+                timestamp_ns: 0,
+                wire_len: 0,
+                interface: 1,
+                flags,
+                protocol: 0,
+                lost,
+                cpu,
+            })
+        };
+        assert_eq!(since(0, 0, 0), 0);
+        assert_eq!(since(0, 0, 5), 5);
+        assert_eq!(since(3, 0, 2), 2);
+        assert_eq!(since(0, FLAG_EGRESS, 1), 1);
+        assert_eq!(since(0, 0, 5), 0);
+        assert_eq!(since(3, 0, u32::MAX), u32::MAX - 2);
+        assert_eq!(since(3, 0, 1), 2);
+    }
+}
