@@ -35,6 +35,12 @@ pub enum Need {
 }
 
 impl Need {
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        self.missing().is_none()
+    }
+
     /// The name of what is missing; `None` when it is there.
     pub(crate) fn missing(self) -> Option<String> {
         match self {

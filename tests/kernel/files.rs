@@ -503,7 +503,10 @@ fn periods_follow_the_clock_and_end_the_capture() -> Result<()> {
         let name = file.file_stem().context("a name")?.to_string_lossy();
         let second: u64 = name.trim_start_matches("a-").parse()?;
         let times = times(file)?;
-        let first = times.first().context("a frame")?;
+        // Before the gate opens, periods pass without a frame.
+        let Some(first) = times.first() else {
+            continue;
+        };
         ensure!(first / 1_000_000_000 == second, "{first} in {name}");
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use traffic_tests::{Need, Test, program::traffic};
 
-const SUBCOMMANDS: [&str; 3] = ["capture", "read", "interfaces"];
+const SUBCOMMANDS: [&str; 4] = ["capture", "read", "print", "interfaces"];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[
@@ -37,6 +37,16 @@ fn main() -> ExitCode {
             "a_file_that_is_no_capture_is_one_line_and_exits_with_1",
             &[Need::Program],
             a_file_that_is_no_capture_is_one_line_and_exits_with_1,
+        ),
+        Test::new(
+            "a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words",
+            &[Need::Program],
+            a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words,
+        ),
+        Test::new(
+            "a_filter_is_printed_as_classic_bpf_and_as_ebpf",
+            &[Need::Program],
+            a_filter_is_printed_as_classic_bpf_and_as_ebpf,
         ),
         Test::new(
             "interfaces_lists_loopback",
@@ -114,6 +124,44 @@ fn a_file_that_is_no_capture_is_one_line_and_exits_with_1() -> Result<()> {
         &traffic(&["read".as_ref(), file.as_os_str()])?,
         "letter.pcap",
     )
+}
+
+fn a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words() -> Result<()> {
+    for (words, says) in [
+        (&["tcp", "port"][..], "syntax error"),
+        (&["-f", "host nosuch.invalid and"], "error"),
+        (&["outbound"], "--direction out"),
+    ] {
+        let output = traffic(&[&["capture", "--dump-filter"], words].concat())?;
+        expect_code(&output, 2)?;
+        let text = stderr(&output);
+        ensure!(
+            text.starts_with("error: filter '") && text.contains(says) && text.lines().count() == 1,
+            "{words:?}: {text}"
+        );
+    }
+    let both = traffic(&["capture", "-f", "tcp", "udp"])?;
+    expect_code(&both, 2)
+}
+
+fn a_filter_is_printed_as_classic_bpf_and_as_ebpf() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("filter");
+    fs::write(&file, "arp\n")?;
+    let from_file = traffic(&[
+        "capture".as_ref(),
+        "--dump-filter".as_ref(),
+        "-F".as_ref(),
+        file.as_os_str(),
+    ])?;
+    let from_words = traffic(&["capture", "--dump-filter", "arp"])?;
+    for output in [from_file, from_words] {
+        expect_code(&output, 0)?;
+        let text = stdout(&output);
+        ensure!(text.starts_with("(000) ldh      [12]\n"), "{text}");
+        ensure!(text.contains("r4 = be16 r4\n"), "{text}");
+    }
+    Ok(())
 }
 
 fn interfaces_lists_loopback() -> Result<()> {

@@ -11,8 +11,9 @@ pub const LINK_IP: u32 = 1;
 /// Interfaces with Ethernet headers.
 pub const LINK_ETHERNET: u32 = 0;
 
-/// Instructions that the filter slot has room for.
-pub const FILTER_SLOT: u16 = 16_384;
+/// Instructions that the filter slot has room for. Each costs some microseconds when programs are
+/// loaded, and nothing when they run.
+pub const FILTER_SLOT: u16 = 4_096;
 /// The farthest that a filter reads into a frame: libpcap's largest snapshot length, so that it
 /// sees what a capture file can hold.
 pub const FILTER_FRAME_BYTES: u32 = 262_144;
@@ -25,7 +26,7 @@ pub struct Config {
     pub count_limit: u64,
     /// Nanoseconds after opening at which the gate counts as closed; 0 = no limit.
     pub planned_ns: u64,
-    /// Unread bytes in the ring from which on a batch wakes user space.
+    /// Unread bytes in the ring from which on an item wakes user space.
     pub wake_bytes: u64,
     /// Shape of the time slots.
     pub shape: Shape,
@@ -72,6 +73,8 @@ pub struct Gate {
     pub tickets: u64,
     /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
     pub closed_ns: u64,
+    /// 1 = user space was woken and has not emptied the ring since.
+    pub woken: u64,
     /// Explicit padding.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }

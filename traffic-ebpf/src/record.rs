@@ -224,7 +224,7 @@ pub enum Kind {
     Batch = 1,
     /// A [`FrameHeader`] with a frame asked for by a capture file.
     Frame = 2,
-    /// A [`FrameHeader`] with the first [`EXCERPT_BYTES`] of a DNS or ARP frame.
+    /// A [`FrameHeader`] with the first [`EXCERPT_BYTES`] of a DNS or ARP frame or a fragment.
     Excerpt = 3,
 }
 
@@ -291,7 +291,7 @@ pub struct Single {
     pub record: Summary,
 }
 
-/// Bytes of a DNS or ARP frame that travel up whatever the sampling.
+/// Bytes of a DNS or ARP frame or a fragment that travel up whatever the sampling.
 pub const EXCERPT_BYTES: u32 = 512;
 
 /// What stands in front of a frame in the ring. The item may be longer than the frame.

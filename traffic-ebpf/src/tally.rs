@@ -17,9 +17,9 @@ pub enum Tally {
     FramesSampledOut,
     /// Sampled frames that found the ring full.
     FramesLost,
-    /// DNS and ARP excerpts that were sent.
+    /// Excerpts of DNS, ARP and fragments that were sent.
     ExcerptsSent,
-    /// DNS and ARP excerpts that found the ring full.
+    /// Excerpts of DNS, ARP and fragments that found the ring full.
     ExcerptsLost,
     /// Packets on the wire: segments of super-frames counted one by one. Only TC knows.
     WirePackets,

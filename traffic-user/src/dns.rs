@@ -51,9 +51,13 @@ impl DnsTable {
     /// Counts the message in a UDP datagram. `payload` may be cut short: a whole name is enough.
     /// What is no standard query with one question (RFC 9619), nor an answer to one, is ignored.
     pub fn add_datagram(&mut self, payload: &[u8]) {
-        let Some(message) = Message::read(payload) else {
-            return;
-        };
+        if let Some(message) = Message::read(payload) {
+            self.add(message);
+        }
+    }
+
+    /// Counts a message.
+    pub(crate) fn add(&mut self, message: Message) {
         match message.answer {
             None => *self.record_types.entry(message.record_type).or_default() += 1,
             Some(code) => self.response_codes[usize::from(code)] += 1,
@@ -142,19 +146,23 @@ impl Question {
 }
 
 /// What is read of a message.
-struct Message {
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// Chosen by who asks.
+    pub(crate) id: u16,
     /// The response code of an answer; `None` for a query.
-    answer: Option<u8>,
+    pub(crate) answer: Option<u8>,
     /// The name with its length octets and the final 0, in lower case, then the type's two bytes
     /// if the message reaches that far.
-    question: Vec<u8>,
+    pub(crate) question: Vec<u8>,
     record_type: Option<u16>,
 }
 
 impl Message {
-    fn read(message: &[u8]) -> Option<Self> {
+    /// Reads a standard query with one question, or an answer to one.
+    pub(crate) fn read(message: &[u8]) -> Option<Self> {
         let (header, body) = message.split_first_chunk::<HEADER_BYTES>()?;
-        let [_, _, flags, code, questions @ ..] = header;
+        let [id_high, id_low, flags, code, questions @ ..] = header;
         let opcode = flags >> 3 & 0x0f;
         let reserved = code & 0x40;
         if opcode != 0 || reserved != 0 || questions[..2] != [0, 1] {
@@ -171,6 +179,7 @@ impl Message {
             question.extend_from_slice(record_type);
         }
         Some(Self {
+            id: u16::from_be_bytes([*id_high, *id_low]),
             answer: (flags & 0x80 != 0).then_some(code & 0x0f),
             record_type: record_type
                 .first_chunk()
@@ -202,7 +211,7 @@ fn is_class(class: [u8; 2]) -> bool {
 }
 
 /// The name and type of a key in the table.
-fn presentation(key: &[u8]) -> (String, Option<u16>) {
+pub(crate) fn presentation(key: &[u8]) -> (String, Option<u16>) {
     let mut name = String::new();
     let mut rest = key;
     while let Some((&len, after)) = rest.split_first() {

@@ -17,7 +17,7 @@ pub struct Account {
     pub summaries: Option<Summaries>,
     /// `None` without a capture file.
     pub frames: Option<Frames>,
-    /// Excerpts of DNS and ARP frames that found the ring full.
+    /// Excerpts of DNS and ARP frames and fragments that found the ring full.
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,

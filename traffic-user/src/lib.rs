@@ -11,6 +11,7 @@ pub mod counts;
 pub mod diagnostics;
 pub mod dns;
 pub mod filter;
+pub mod findings;
 pub mod history;
 pub mod kernel;
 pub mod ledger;

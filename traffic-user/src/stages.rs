@@ -3,10 +3,16 @@
 use traffic_ebpf::{
     parse::{Link, parse},
     protocol::Protocol,
+    record::Summary,
 };
 
 use crate::{
-    analysis::Analysis, counts::Counts, dns::DnsTable, history::History, record::PacketRecord,
+    analysis::Analysis,
+    counts::Counts,
+    dns::{DnsTable, Message},
+    findings::Findings,
+    history::History,
+    record::PacketRecord,
     timeline::Timeline,
 };
 
@@ -16,6 +22,7 @@ pub struct Stages {
     pub(crate) history: History,
     pub(crate) analysis: Analysis,
     pub(crate) dns: DnsTable,
+    pub(crate) findings: Option<Findings>,
     pub(crate) totals: Option<Totals>,
 }
 
@@ -35,6 +42,7 @@ impl Stages {
             history: History::new(history),
             analysis: Analysis::default(),
             dns: DnsTable::default(),
+            findings: None,
             totals: None,
         }
     }
@@ -49,11 +57,21 @@ impl Stages {
         }
     }
 
+    /// The same stages, with detectors.
+    #[must_use]
+    pub fn with_findings(mut self, findings: Option<Findings>) -> Self {
+        self.findings = findings;
+        self
+    }
+
     /// Takes packets that matched, in any order of time.
     pub fn packets(&mut self, records: &[PacketRecord]) {
         for record in records {
             self.history.push(record);
             self.analysis.add(record);
+            if let Some(findings) = &mut self.findings {
+                findings.packet(record);
+            }
             if let Some(totals) = &mut self.totals {
                 let leaf = totals.counts.add(record);
                 let time_ns = record.timestamp_ns();
@@ -63,10 +81,18 @@ impl Stages {
     }
 
     /// Takes the first bytes of a frame that matched and whose headers
-    /// [want it](traffic_ebpf::record::Headers::wants_excerpt). `frame` begins with the link
-    /// header that `link` describes.
-    pub fn excerpt(&mut self, frame: &[u8], link: Link) {
+    /// [want it](traffic_ebpf::record::Headers::wants_excerpt), seen at `time_ns` since the Unix
+    /// epoch. `frame` begins with the link header that `link` describes.
+    pub fn excerpt(&mut self, time_ns: u64, frame: &[u8], link: Link) {
         let parsed = parse(frame, link);
+        let record = PacketRecord::new(Summary {
+            timestamp_ns: time_ns,
+            headers: parsed.headers,
+            ..Summary::EMPTY
+        });
+        if let Some(findings) = &mut self.findings {
+            findings.excerpt(&record, frame, link);
+        }
         let protocol = Protocol::from_index(parsed.headers.protocol);
         let Ok(header_len) = usize::try_from(parsed.header_len) else {
             return;
@@ -77,8 +103,11 @@ impl Stages {
         let payload = frame.get(header_len..).unwrap_or_default();
         if protocol.is_tcp() {
             self.dns.add_segment(payload);
-        } else {
-            self.dns.add_datagram(payload);
+        } else if let Some(message) = Message::read(payload) {
+            if let Some(findings) = &mut self.findings {
+                findings.dns(&record, &message);
+            }
+            self.dns.add(message);
         }
     }
 }
@@ -96,9 +125,9 @@ mod tests {
         let segment = ipv4(6, &[&tcp_header[..], &[0, 20], &query()].concat());
         let ethernet = [&[0; 12][..], &[0x81, 0, 0, 7, 8, 0], &datagram].concat();
         let mut stages = Stages::for_capture(0);
-        stages.excerpt(&datagram, Link::Ip);
-        stages.excerpt(&segment, Link::Ip);
-        stages.excerpt(&ethernet, Link::Ethernet(None));
+        stages.excerpt(0, &datagram, Link::Ip);
+        stages.excerpt(0, &segment, Link::Ip);
+        stages.excerpt(0, &ethernet, Link::Ethernet(None));
         let questions = stages.dns.top(9);
         assert_eq!(questions.len(), 1);
         assert_eq!(
@@ -110,10 +139,10 @@ mod tests {
     #[test]
     fn other_excerpts_are_ignored() {
         let mut stages = Stages::for_capture(0);
-        stages.excerpt(&[], Link::Ethernet(None));
-        stages.excerpt(&ipv4(17, &[0, 53]), Link::Ip);
+        stages.excerpt(0, &[], Link::Ethernet(None));
+        stages.excerpt(0, &ipv4(17, &[0, 53]), Link::Ip);
         let other_port = [&[0, 99, 0, 54, 0, 0, 0, 0][..], &query()].concat();
-        stages.excerpt(&ipv4(17, &other_port), Link::Ip);
+        stages.excerpt(0, &ipv4(17, &other_port), Link::Ip);
         assert!(stages.dns.top(9).is_empty());
     }
 

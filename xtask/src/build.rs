@@ -99,20 +99,29 @@ pub(crate) fn object(warnings: Warnings) -> Result<PathBuf> {
     if let Some(given) = env::var_os(OBJECT_VARIABLE) {
         return std::path::absolute(&given).with_context(|| format!("find {}", given.display()));
     }
+    compile("traffic-bpf", warnings)
+}
+
+/// Builds the object that only measurements load.
+pub(crate) fn bench_object() -> Result<PathBuf> {
+    compile("bench-bpf", Warnings::Shown)
+}
+
+fn compile(name: &str, warnings: Warnings) -> Result<PathBuf> {
     let toolchain = Setup::default().toolchain().context("set up eBPF")?;
     let mut cargo = toolchain.context("find an eBPF toolchain")?.cargo();
     let directory = process::target().join("ebpf");
     cargo
         .args(["build", "--release", "-Zbuild-std=core", "--target", TARGET])
-        .args(["--package", "traffic-ebpf", "--bin", "traffic-bpf"])
+        .args(["--package", "traffic-ebpf", "--bin", name])
         .arg("--target-dir")
         .arg(&directory);
     if warnings == Warnings::Denied {
         cargo.args(["-Zwarnings", "--config", "build.warnings=\"deny\""]);
     }
     process::run(&mut cargo)?;
-    let object = directory.join("traffic-bpf.o");
-    let built = directory.join(TARGET).join("release/traffic-bpf");
+    let object = directory.join(format!("{name}.o"));
+    let built = directory.join(TARGET).join("release").join(name);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }

@@ -1,5 +1,6 @@
 //! Sets up, builds, demonstrates and tests traffic. One file per command.
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -25,6 +26,7 @@ enum Xtask {
     Demo(demo::Demo),
     Test(test::Test),
     Fuzz(fuzz::Fuzz),
+    Bench(bench::Bench),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
         Xtask::Fuzz(fuzz) => fuzz.run(),
+        Xtask::Bench(bench) => bench.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),

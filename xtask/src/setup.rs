@@ -46,6 +46,18 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "xdp-tools",
 ];
 
+/// What the benchmark compares with, and makes its network with.
+pub(crate) const BENCH_TOOLS: &[&str] = &[
+    "ethtool",
+    "iproute2",
+    "procps",
+    "python3-scapy",
+    "tcpdump",
+    "tshark",
+    "util-linux",
+    "xdp-tools",
+];
+
 /// Whether this process has fetched the lists of packages.
 static UPDATED: AtomicBool = AtomicBool::new(false);
 

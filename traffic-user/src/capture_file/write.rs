@@ -235,7 +235,7 @@ impl CaptureWriter {
                 self.sink
                     .add(RECORD_HEADER_BYTES + frame.data.len(), true, |buffer| {
                         frame.record(buffer);
-                    })?
+                    })?;
             }
             Format::Pcapng => {
                 let bytes = frame.block_bytes();

@@ -125,7 +125,9 @@ impl Extract {
     fn explain(&self, error: WriteError) -> anyhow::Error {
         let error = match error {
             WriteError::Io(error) => anyhow::Error::new(error),
-            other => anyhow::Error::new(other),
+            WriteError::MixedLinkTypes(..) | WriteError::UnknownInterface { .. } => {
+                anyhow::Error::new(error)
+            }
         };
         error.context(format!("write {}", self.path.display()))
     }

@@ -2,10 +2,12 @@
 
 mod ask;
 mod capture;
+mod extcap;
 mod extract;
 mod filter;
 mod interfaces;
 mod output;
+mod packet_log;
 mod print;
 mod progress;
 mod read;
@@ -16,10 +18,11 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     capture_file::WriteError,
-    cli::{Cli, Command},
+    cli::{Cli, Command, ExtcapCli},
 };
 
 /// Exit code of a wrong command line.
@@ -35,13 +38,11 @@ pub struct UsageError(pub String);
 /// # Errors
 /// What kept the command from its work; the chain says what was being done.
 pub fn run(cli: Cli) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = runtime()?;
     match cli.command {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
+        Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
         None if std::io::stdin().is_terminal() => {
@@ -55,6 +56,21 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::from(USAGE))
         }
     }
+}
+
+/// Answers Wireshark, which lists and captures on interfaces through this program.
+///
+/// # Errors
+/// As [`run`].
+pub fn answer_wireshark(args: ExtcapCli) -> Result<ExitCode> {
+    runtime()?.block_on(extcap::answer(args))
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
 }
 
 /// The exit code and the line on stderr that an error deserves.

@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 
 use super::UsageError;
 use crate::{
-    cli::OutputArgs,
+    cli::{OutputArgs, Plot, ThemeArg},
     report::{
         Report,
-        chart::{self, ChartFormat},
-        html, json, text,
+        chart::{self, ChartFormat, ChartOptions, Theme},
+        csv, html, json, text,
     },
 };
 
@@ -26,9 +26,10 @@ pub(super) const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
 /// Where a report goes.
 #[derive(Clone, Debug)]
 pub(super) struct Outputs {
-    plots: Vec<PathBuf>,
+    plots: Vec<(PathBuf, ChartOptions)>,
     pages: Vec<PathBuf>,
     json: Vec<PathBuf>,
+    csv: Option<PathBuf>,
     open: bool,
     text: bool,
     stdout_has_data: bool,
@@ -42,10 +43,12 @@ impl Outputs {
     /// file cannot be written; known before anything is captured or read.
     pub(super) fn new(args: &OutputArgs, others: &[&Path]) -> Result<Self> {
         for plot in &args.plot {
-            ChartFormat::from_path(plot).map_err(|error| UsageError(error.to_string()))?;
+            ChartFormat::from_path(&plot.path).map_err(|error| UsageError(error.to_string()))?;
         }
         let json = args.json.iter().map(PathBuf::as_path);
+        let packets = args.packets.as_deref();
         let on_stdout = json
+            .chain(packets)
             .chain(others.iter().copied())
             .filter(|path| is_stdout(path));
         let on_stdout = on_stdout.count();
@@ -57,11 +60,17 @@ impl Outputs {
         if args.open && pages.is_empty() {
             pages.push(DEFAULT_PAGE.into());
         }
-        for path in args.json.iter().chain(&args.plot).chain(&pages) {
+        let plots = args.plot.iter().map(|plot| &plot.path);
+        for path in args.json.iter().chain(plots).chain(&pages) {
             check_writable(path)?;
         }
+        if let Some(directory) = &args.csv {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("make {}", directory.display()))?;
+        }
         Ok(Self {
-            plots: args.plot.clone(),
+            plots: args.plot.iter().map(|plot| picture(plot, args)).collect(),
+            csv: args.csv.clone(),
             pages,
             json: args.json.clone(),
             open: args.open,
@@ -77,14 +86,17 @@ impl Outputs {
     /// The first failure.
     pub(super) fn write(&self, report: &Report) -> Result<()> {
         let mut results = Vec::new();
-        for path in &self.plots {
-            let written = chart::write_histogram(report, path, chart::DEFAULT_SIZE);
+        for (path, options) in &self.plots {
+            let written = chart::write(report, path, options);
             results.push(written.map_err(Into::into));
         }
         for path in &self.pages {
             let page = html::render(report);
             let written = fs::write(path, page);
             results.push(written.with_context(|| format!("write {}", path.display())));
+        }
+        if let Some(directory) = &self.csv {
+            results.push(write_csv(report, directory));
         }
         for path in &self.json {
             results.push(write_json(report, path));
@@ -145,6 +157,26 @@ fn write_json(report: &Report, path: &Path) -> Result<()> {
     fs::write(path, json).with_context(|| format!("write {}", path.display()))
 }
 
+fn write_csv(report: &Report, directory: &Path) -> Result<()> {
+    for table in csv::tables(report) {
+        let path = directory.join(table.name).with_extension("csv");
+        fs::write(&path, table.to_string()).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn picture(plot: &Plot, args: &OutputArgs) -> (PathBuf, ChartOptions) {
+    let options = ChartOptions {
+        kind: plot.kind,
+        size: args.plot_size,
+        theme: match args.theme {
+            ThemeArg::Light => Theme::Light,
+            ThemeArg::Dark => Theme::Dark,
+        },
+    };
+    (plot.path.clone(), options)
+}
+
 /// Shows a page in the browser, where there is a display.
 fn open(page: &Path) -> Result<()> {
     let display = ["DISPLAY", "WAYLAND_DISPLAY"];
@@ -180,6 +212,7 @@ mod tests {
         );
         assert!(outputs(&[], Some("-")).unwrap().stdout_has_data);
         assert!(outputs(&both, Some("-")).is_err());
+        assert!(outputs(&["--packets", "-", "--json", "-"], None).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     extract::Extract,
     filter::{self, FileFilter},
     output::{Outputs, is_stdout},
+    packet_log::PacketLog,
     selection::selection,
 };
 use crate::{
@@ -49,6 +50,9 @@ pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
             failure = failure.or(Some(error));
         }
     }
+    if let Some(log) = reading.log.take() {
+        failure = failure.or(log.finish().err());
+    }
     if let Some(extract) = reading.extract.take() {
         extract.finish(&reading.interfaces)?;
     }
@@ -74,6 +78,7 @@ struct Reading {
     filtered_out: u64,
     opened: usize,
     interfaces: Vec<(Interface, LinkType)>,
+    log: Option<PacketLog>,
     notes: Vec<String>,
 }
 
@@ -87,7 +92,7 @@ impl Reading {
             .expression()
             .map(|expression| format!("Frames that do not match '{expression}' are filtered out."));
         Ok(Self {
-            stages: Stages::for_files(args.output.history),
+            stages: Stages::for_files(args.output.history).with_findings(args.output.findings()),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,
@@ -95,6 +100,7 @@ impl Reading {
             filtered_out: 0,
             opened: 0,
             interfaces: Vec::new(),
+            log: PacketLog::create(args.output.packets.as_deref())?,
             notes: only.into_iter().collect(),
         })
     }
@@ -112,7 +118,8 @@ impl Reading {
             // A filter that does not compile is refused even where there are no frames.
             self.filter.prepare(interface.link_type)?;
             let link_type = interface.link_type;
-            self.interfaces.push((describe(path, interface), link_type));
+            self.interfaces
+                .push((describe(path, &interface), link_type));
         }
         let Some(fault) = summary.fault else {
             return Ok(());
@@ -162,10 +169,13 @@ impl Reading {
             extract.frame(record.interface(), &name, frame)?;
         }
         self.stages.packets(std::slice::from_ref(&record));
+        if let Some(log) = &mut self.log {
+            log.write(std::slice::from_ref(&record), &[]);
+        }
         if headers.wants_excerpt()
             && let Some(link) = frame.link_type.link(frame.data)
         {
-            self.stages.excerpt(frame.data, link);
+            self.stages.excerpt(record.timestamp_ns(), frame.data, link);
         }
         Ok(())
     }
@@ -192,7 +202,7 @@ fn interface_name<'a>(path: &'a Path, name: Option<&'a str>) -> Cow<'a, str> {
     name.map_or_else(|| file_name.to_string_lossy(), Cow::Borrowed)
 }
 
-fn describe(path: &Path, interface: FileInterface) -> Interface {
+fn describe(path: &Path, interface: &FileInterface) -> Interface {
     Interface {
         name: interface_name(path, interface.name.as_deref()).into_owned(),
         ifindex: 0,
@@ -211,7 +221,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        report::schema,
+    };
 
     #[test]
     fn files_become_one_report() {
@@ -270,6 +283,56 @@ mod tests {
             "{error}"
         );
         assert_eq!(report, Value::Null);
+    }
+
+    #[test]
+    fn what_is_written_agrees_with_the_schemas() {
+        let dir = Directory::new("schemas");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &[1, 2])]));
+        let packets = dir.0.join("packets.jsonl");
+        let (result, report) = dir.read(&[&file, "--packets", packets.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(
+            schema::problems(schema::REPORT, &report),
+            Vec::<String>::new()
+        );
+        let lines = fs::read_to_string(packets).unwrap();
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3);
+        for line in &lines {
+            assert_eq!(
+                schema::problems(schema::PACKET, line),
+                Vec::<String>::new(),
+                "{line}"
+            );
+        }
+        assert_eq!(lines[0]["protocol"], "dns");
+        assert_eq!(lines[0]["src"], "10.0.0.1");
+        assert_eq!(lines[0]["dst_port"], 53);
+        assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.000000000Z");
+        assert_eq!(lines[1]["src"], "02:00:00:00:00:01");
+        assert_eq!(lines[2]["error"], "truncated_link_header");
+        assert!(lines[2].get("src").is_none());
+    }
+
+    #[test]
+    fn every_table_is_a_file() {
+        let dir = Directory::new("tables");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
+        let tables = dir.0.join("new/tables");
+        let (result, _) = dir.read(&[&file, "--csv", tables.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        let protocols = fs::read_to_string(tables.join("protocols.csv")).unwrap();
+        assert_eq!(
+            protocols,
+            "protocol,packets,bytes\r\narp,1,42\r\ndns,1,62\r\n"
+        );
+        let names = fs::read_to_string(tables.join("dns_names.csv")).unwrap();
+        assert_eq!(names, "name,type,queries,answers\r\nab,A,1,\r\n");
+        assert_eq!(fs::read_dir(tables).unwrap().count(), 17);
     }
 
     /// Removed with everything in it.

@@ -1,4 +1,4 @@
-//! Classic BPF: "The BSD Packet Filter" (McCanne, Jacobson 1993), as libpcap's `bpf_filter` runs it.
+//! Classic BPF: "The BSD Packet Filter" (`McCanne`, Jacobson 1993), as libpcap's `bpf_filter` runs it.
 
 use std::fmt;
 
@@ -356,11 +356,10 @@ impl fmt::Display for Program {
         for (index, instruction) in self.instructions.iter().enumerate() {
             let (name, operand) = words(*instruction);
             write!(f, "({index:03}) {name:<8} ")?;
-            match instruction {
-                Instruction::Branch(_, _, yes, no) => {
-                    writeln!(f, "{operand:<16} jt {yes}\tjf {no}")?;
-                }
-                _ => writeln!(f, "{operand}")?,
+            if let Instruction::Branch(_, _, yes, no) = instruction {
+                writeln!(f, "{operand:<16} jt {yes}\tjf {no}")?;
+            } else {
+                writeln!(f, "{operand}")?;
             }
         }
         Ok(())

@@ -72,9 +72,10 @@ fn handle(link_type: LinkType) -> Result<Capture<pcap::Offline>, CompileError> {
 }
 
 fn refused(error: &pcap::Error) -> CompileError {
-    let message = match error {
-        pcap::Error::PcapError(message) => message.clone(),
-        other => other.to_string(),
+    let message = if let pcap::Error::PcapError(message) = error {
+        message.clone()
+    } else {
+        error.to_string()
     };
     if message.contains("when reading savefiles") {
         return CompileError::Direction;

@@ -148,9 +148,9 @@ impl Most {
         // All bits up to the highest that can be set.
         let bits = |value: u32| u32::MAX.checked_shr(value.leading_zeros()).unwrap_or(0);
         match alu {
-            Alu::Add => self.a.checked_add(most).unwrap_or(u32::MAX),
+            Alu::Add => self.a.saturating_add(most),
             Alu::Sub => u32::MAX,
-            Alu::Mul => self.a.checked_mul(most).unwrap_or(u32::MAX),
+            Alu::Mul => self.a.saturating_mul(most),
             Alu::Div => self.a / constant.unwrap_or(1),
             Alu::Mod => self.a.min(most.saturating_sub(1)),
             Alu::Or | Alu::Xor => bits(self.a) | bits(most),

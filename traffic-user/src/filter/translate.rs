@@ -215,14 +215,12 @@ impl Assembler {
 
     /// Loads from a constant offset, after its check.
     fn absolute(&mut self, to: u8, size: Size, offset: u32) {
-        match i16::try_from(offset) {
-            Ok(offset) => self.load(to, size, FRAME, offset),
-            Err(_) => {
-                self.put(copy64(SCRATCH, FRAME));
-                self.put(add64(SCRATCH, offset));
-                self.load(to, size, SCRATCH, 0);
-            }
+        if let Ok(offset) = i16::try_from(offset) {
+            return self.load(to, size, FRAME, offset);
         }
+        self.put(copy64(SCRATCH, FRAME));
+        self.put(add64(SCRATCH, offset));
+        self.load(to, size, SCRATCH, 0);
     }
 
     /// Loads from X + `offset`. What is checked is the end of the bytes, and they are read back
@@ -372,9 +370,12 @@ impl Assembler {
 /// The words of scratch memory that a program reads.
 fn fetched(program: &Program) -> BTreeSet<usize> {
     let instructions = program.instructions().iter();
-    let words = instructions.filter_map(|instruction| match instruction {
-        Classic::Fetch(_, index) => Some(*index),
-        _ => None,
+    let words = instructions.filter_map(|instruction| {
+        if let Classic::Fetch(_, index) = instruction {
+            Some(*index)
+        } else {
+            None
+        }
     });
     words.collect()
 }

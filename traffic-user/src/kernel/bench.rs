@@ -1,6 +1,12 @@
 //! The programs on packets that no interface carried (`BPF_PROG_TEST_RUN`), for tests and
 //! measurements.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
 use aya::{
     Ebpf,
     maps::RingBuf,
@@ -9,7 +15,9 @@ use aya::{
 use thiserror::Error;
 use traffic_ebpf::{
     config::Interface,
-    record::{BATCH_HEADER_BYTES, Batch, Summary},
+    record::{BATCH_HEADER_BYTES, Batch, FrameHeader, Summary},
+    tally::Tally,
+    timeline::Shape,
 };
 
 use super::{
@@ -19,7 +27,9 @@ use super::{
     ring::{RingReader, Sink},
     session::{share, take},
     shared::SharedArray,
+    snapshot,
 };
+use crate::record::PacketRecord;
 
 /// A program that looks at packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,9 +78,11 @@ pub enum BenchError {
 /// The programs, loaded, their gate open, and attached to nothing.
 pub struct Bench {
     ebpf: Ebpf,
+    gate: GateControl,
     batches: SharedArray<Batch>,
     ring: RingReader,
     clock: WallClock,
+    shape: Shape,
 }
 
 /// Interface that the kernel says test packets arrived on: loopback.
@@ -100,11 +112,14 @@ impl Bench {
             name: "RING",
             source,
         })?;
-        GateControl::new(share(&ebpf, "GATE", 1)?).open();
+        let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
+        gate.open();
         Ok(Self {
+            gate,
             batches: share(&ebpf, "BATCHES", loaded.cpus)?,
             ring: RingReader::new(ring),
             clock: WallClock::new(),
+            shape: loaded.shape,
             ebpf,
         })
     }
@@ -145,23 +160,54 @@ impl Bench {
             ctx_in: context.as_ref().map(<[u8; XDP_MD_BYTES]>::as_slice),
             ..TestRunOptions::new()
         };
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the object has three kinds of program"
-        )]
-        let result = match load::program(&mut self.ebpf, name)? {
-            Program::Xdp(program) => program.test_run(options),
-            Program::SchedClassifier(program) => program.test_run(options),
-            _ => return Err(LoadError::Missing(name).into()),
-        };
-        match result {
-            Ok(_) => {}
-            Err(error) if is_refusal(&error) => return Err(BenchError::Refused(name, frame.len())),
-            Err(error) => return Err(BenchError::Run(name, error)),
-        }
+        test_run(&mut self.ebpf, name, options, frame.len())?;
         self.ring.drain(usize::MAX, &self.clock, sink);
         self.empty_batches(sink);
         Ok(())
+    }
+
+    /// Runs `program` on `frame` as often as `repeat` says, while another thread takes and forgets
+    /// what comes up. Returns the time of one run as the kernel measured it, in whole nanoseconds.
+    ///
+    /// # Errors
+    /// When the kernel refuses the program or the frame.
+    pub fn time(
+        &mut self,
+        program: PacketProgram,
+        frame: &[u8],
+        repeat: u32,
+    ) -> Result<Duration, BenchError> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        self.gate.take_wake();
+        let (ebpf, ring, clock) = (&mut self.ebpf, &mut self.ring, &self.clock);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    if ring.drain(usize::MAX, clock, &mut Forget) == 0 {
+                        thread::sleep(PAUSE);
+                    }
+                }
+                ring.drain(usize::MAX, clock, &mut Forget);
+            });
+            let result = test_run(ebpf, program.name(), options, frame.len());
+            is_over.store(true, Ordering::Release);
+            result
+        })
+    }
+
+    /// Summaries, frames and excerpts that found the ring full so far.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn lost(&self) -> Result<u64, LoadError> {
+        let snapshot = snapshot::read(&self.ebpf, self.shape)?;
+        let items = [Tally::FramesLost, Tally::ExcerptsLost].map(|tally| snapshot.tally(tally));
+        Ok(snapshot.summaries_lost() + items.iter().sum::<u64>())
     }
 
     fn empty_batches(&mut self, sink: &mut dyn Sink) {
@@ -180,6 +226,43 @@ impl Bench {
             // SAFETY: as above.
             unsafe { (*batch).count = 0 };
         }
+    }
+}
+
+/// How long the thread that empties the ring waits when it is empty.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Takes items and does nothing with them.
+struct Forget;
+
+impl Sink for Forget {
+    fn packets(&mut self, _records: &[PacketRecord]) {}
+
+    fn frame(&mut self, _header: &FrameHeader, _data: &[u8]) {}
+
+    fn excerpt(&mut self, _header: &FrameHeader, _data: &[u8]) {}
+}
+
+/// Runs a program on a frame of `len` bytes; returns the time of one run.
+fn test_run(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    options: TestRunOptions<'_>,
+    len: usize,
+) -> Result<Duration, BenchError> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the object has three kinds of program"
+    )]
+    let result = match load::program(ebpf, name)? {
+        Program::Xdp(program) => program.test_run(options),
+        Program::SchedClassifier(program) => program.test_run(options),
+        _ => return Err(LoadError::Missing(name).into()),
+    };
+    match result {
+        Ok(result) => Ok(result.duration),
+        Err(error) if is_refusal(&error) => Err(BenchError::Refused(name, len)),
+        Err(error) => Err(BenchError::Run(name, error)),
     }
 }
 

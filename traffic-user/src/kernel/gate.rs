@@ -50,6 +50,17 @@ impl GateControl {
         }
     }
 
+    /// Says that the ring was emptied, so that the kernel wakes again; whether it had woken since
+    /// the last time. What came in meanwhile must be looked for once more.
+    pub(super) fn take_wake(&self) -> bool {
+        self.woken().load(Ordering::Relaxed) != 0 && self.woken().swap(0, Ordering::SeqCst) != 0
+    }
+
+    fn woken(&self) -> &AtomicU64 {
+        // SAFETY: as in `opened`.
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.0.at(0)).woken) }
+    }
+
     fn opened(&self) -> &AtomicU64 {
         // SAFETY: an aligned word of the mapping, which lives as long as `self`; every access to
         // it is atomic.

@@ -196,6 +196,13 @@ pub(super) fn load_for(
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
     }
+    if settings
+        .filter
+        .as_ref()
+        .is_some_and(|filter| filter.has_loop)
+    {
+        check_loops()?;
+    }
     let cpus = nr_cpus().map_err(|(_, error)| LoadError::Cpus(error))?;
     let shape = shape(settings.planned, settings.bins, cpus);
     let room = links.len();
@@ -275,6 +282,19 @@ pub(super) fn link(interface: &Interface) -> u32 {
         LINK_ETHERNET
     } else {
         LINK_IP
+    }
+}
+
+/// Refuses filters with a loop where programs cannot have one that the verifier sees no end of.
+fn check_loops() -> Result<(), LoadError> {
+    let since = KernelVersion::new(6, 9, 0);
+    match KernelVersion::current() {
+        Ok(version) if version < since => Err(LoadError::TooOld {
+            missing: "instruction for loops, which a filter with protochain has",
+            since: "6.9",
+            found: super::kernel_release(),
+        }),
+        _ => Ok(()),
     }
 }
 

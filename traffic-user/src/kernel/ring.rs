@@ -17,7 +17,7 @@ pub trait Sink {
     /// A frame for the capture file. `header.timestamp_ns` is wall-clock time.
     fn frame(&mut self, header: &FrameHeader, data: &[u8]);
 
-    /// The first bytes of a DNS or ARP frame, as `frame`.
+    /// The first bytes of a DNS or ARP frame or a fragment, as `frame`.
     fn excerpt(&mut self, header: &FrameHeader, data: &[u8]);
 }
 

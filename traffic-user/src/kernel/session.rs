@@ -226,7 +226,11 @@ impl Session {
             logger.flush();
         }
         let ring = self.ring.get_mut();
-        ring.drain(DRAIN_ITEMS, &self.clock, sink) == DRAIN_ITEMS
+        let mut items = ring.drain(DRAIN_ITEMS, &self.clock, sink);
+        if items < DRAIN_ITEMS && self.gate.take_wake() {
+            items += ring.drain(DRAIN_ITEMS - items, &self.clock, sink);
+        }
+        items == DRAIN_ITEMS
     }
 
     /// Sends up batches that wait on CPUs where no packet pushes them on. Call it on every tick.

@@ -114,7 +114,7 @@ fn put_option(kind: u8, value: &[u8], first_ack: u32, out: &mut String) {
         (2, &[a, b]) => put!(out, "mss {}", u16::from_be_bytes([a, b])),
         (3, &[shift]) => put!(out, "wscale {shift}"),
         (4, []) => out.push_str("sackOK"),
-        (5, blocks) if blocks.len() % 8 == 0 => {
+        (5, blocks) if blocks.len().is_multiple_of(8) => {
             put!(out, "sack {} ", blocks.len() / 8);
             for block in blocks.chunks_exact(8) {
                 let edge = |offset| be32(block, offset).unwrap_or(0).wrapping_sub(first_ack);
@@ -130,7 +130,9 @@ fn put_option(kind: u8, value: &[u8], first_ack: u32, out: &mut String) {
             put!(out, "unknown-{kind}");
             if !value.is_empty() {
                 out.push_str(" 0x");
-                value.iter().for_each(|byte| put!(out, "{byte:02x}"));
+                for byte in value {
+                    put!(out, "{byte:02x}");
+                }
             }
         }
     }

@@ -9,13 +9,14 @@ use traffic_ebpf::{
 };
 
 use super::{
-    AddressRow, DnsRow, DnsSummary, Estimate, FlagsRow, InterfaceRow, Ledger, MaxMissed,
+    AddressRow, DnsRow, DnsSummary, Estimate, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
     ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
     counts::Counts,
     dns::{DnsTable, Question},
+    findings::{Findings, MAX_PER_KIND, Seen},
     ledger::{Account, Frames, Summaries},
     record::tcp_flag_names,
     snapshot::Snapshot,
@@ -104,6 +105,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
         history,
         analysis,
         dns,
+        findings,
         totals,
     } = stages;
     let tables = analysis.finish(run.top);
@@ -124,6 +126,7 @@ pub fn report(stages: Stages, run: Run) -> Report {
         }
     };
     let ledger = account.balance();
+    let (found, omitted) = findings.as_ref().map(Findings::found).unwrap_or_default();
     let mut report = Report {
         generator: concat!("traffic ", env!("CARGO_PKG_VERSION")).to_owned(),
         interfaces: interfaces(&run.interfaces, &measured.counts),
@@ -155,14 +158,14 @@ pub fn report(stages: Stages, run: Run) -> Report {
         sizes: tables.sizes.as_ref().map(sizes),
         rates: rates(&measured),
         timeline: Timeline::default(),
-        findings: Vec::new(),
-        findings_note: None,
+        findings: found.into_iter().map(finding).collect(),
+        findings_note: findings_note(findings.as_ref(), omitted, &ledger),
         history: history.into_sorted(),
         ledger,
         notes: run.notes,
     };
-    let found = notes(&report, &measured.bars, &dns);
-    report.notes.extend(found);
+    let more_notes = notes(&report, &measured.bars, &dns);
+    report.notes.extend(more_notes);
     report.timeline = timeline(measured.bars, report.started.clone());
     report
 }
@@ -338,6 +341,48 @@ fn rows(table: &Table) -> Vec<AddressRow> {
     table.rows.iter().map(row).collect()
 }
 
+fn finding(seen: Seen) -> Finding {
+    Finding {
+        kind: seen.kind.label().to_owned(),
+        severity: seen.kind.severity(),
+        summary: seen.summary,
+        addresses: seen.addresses.iter().map(ToString::to_string).collect(),
+        first: rfc3339(seen.first_ns),
+        last: rfc3339(seen.last_ns),
+        packets: seen.packets,
+        numbers: seen
+            .numbers
+            .into_iter()
+            .map(|(name, number)| (name.to_owned(), number))
+            .collect(),
+        filter: seen.filter,
+    }
+}
+
+/// Says what the findings do not cover.
+fn findings_note(findings: Option<&Findings>, omitted: usize, ledger: &Ledger) -> Option<String> {
+    if findings.is_none() {
+        return Some("Findings were not looked for.".to_owned());
+    }
+    let Some(lost) = ledger.summaries_lost else {
+        return Some("No findings: only counters were asked for.".to_owned());
+    };
+    let mut notes = Vec::new();
+    if lost > 0 || ledger.excerpts_lost > 0 {
+        notes.push(format!(
+            "Findings may be missing, and their numbers are lower bounds: {lost} summaries and {} \
+             excerpts were lost.",
+            ledger.excerpts_lost
+        ));
+    }
+    if omitted > 0 {
+        notes.push(format!(
+            "{omitted} more findings are not listed: each kind has at most {MAX_PER_KIND}."
+        ));
+    }
+    (!notes.is_empty()).then(|| notes.join(" "))
+}
+
 fn sizes(sizes: &FrameSizes) -> Sizes {
     let range = |(from, to, packets): &(u32, Option<u32>, u64)| SizeRange {
         from: *from,
@@ -446,7 +491,7 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     }
     if report.ledger.excerpts_lost > 0 {
         notes.push(format!(
-            "DNS names are lower bounds: {} DNS and ARP excerpts were lost.",
+            "DNS names are lower bounds: {} DNS, ARP and fragment excerpts were lost.",
             report.ledger.excerpts_lost
         ));
     }
@@ -468,7 +513,7 @@ fn seconds(duration_ns: u64) -> f64 {
 }
 
 /// RFC 3339 in UTC with nanoseconds. u64 nanoseconds end in the year 2554, which has four digits.
-fn rfc3339(time_ns: u64) -> String {
+pub(super) fn rfc3339(time_ns: u64) -> String {
     let time = Timestamp::from_nanosecond(i128::from(time_ns));
     format!("{:.9}", time.expect("jiff reaches beyond u64 nanoseconds"))
 }
@@ -634,7 +679,7 @@ pub(super) mod tests {
         .concat();
         let query = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02ab\0\0\x01\0\x01";
         let packet = [&udp[..], query].concat();
-        stages.excerpt(&packet, Link::Ip);
+        stages.excerpt(STARTED_NS, &packet, Link::Ip);
         let records = [500_000_001, 100_000_000, 300_000_000]
             .map(|offset_ns| record(&packet, STARTED_NS + offset_ns));
         stages.packets(&records[..delivered]);

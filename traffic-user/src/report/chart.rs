@@ -27,7 +27,7 @@ use super::{
 pub const DEFAULT_SIZE: (u32, u32) = (800, 600);
 
 /// Smallest and largest width and height in pixels.
-const SIDES: std::ops::RangeInclusive<u32> = 200..=8192;
+pub const SIDES: std::ops::RangeInclusive<u32> = 200..=8192;
 /// Strokes have whole coordinates on a canvas this many times as wide and high as the picture:
 /// SVG looks at it through its view box, PNG averages it, so that bars can be finer than a pixel.
 const FINE: u32 = 3;
@@ -55,6 +55,8 @@ pub enum ChartKind {
     Throughput,
     /// Packets of each protocol.
     ProtocolShare,
+    /// Frames by range of size.
+    FrameSizes,
     /// Packets of the most active source addresses.
     TopSources,
 }
@@ -141,6 +143,7 @@ impl ChartKind {
             Self::Histogram => "Network Traffic Analysis",
             Self::Throughput => "Network Throughput",
             Self::ProtocolShare => "Packets by Protocol",
+            Self::FrameSizes => "Frame Sizes",
             Self::TopSources => "Most Active Sources",
         }
     }
@@ -224,6 +227,7 @@ fn draw<B: DrawingBackend>(
             ChartKind::Histogram => over_time::histogram(&pen, &area, top, report),
             ChartKind::Throughput => over_time::throughput(&pen, &area, top, report),
             ChartKind::ProtocolShare => ranking::protocols(&pen, &area, top, report),
+            ChartKind::FrameSizes => ranking::sizes(&pen, &area, top, report),
             ChartKind::TopSources => ranking::sources(&pen, &area, top, report),
         })
         .and_then(|()| area.present())
@@ -244,6 +248,7 @@ fn summary(report: &Report, kind: ChartKind) -> String {
         ChartKind::Histogram => (true, format!("peak {}", per_second(rates.peak_pps))),
         ChartKind::Throughput => (true, format!("peak {}", bits_per_second(rates.peak_bps))),
         ChartKind::ProtocolShare => (false, String::new()),
+        ChartKind::FrameSizes => (false, sizes_note(report)),
         ChartKind::TopSources => (false, sources_note(report)),
     };
     if packets > 0 && !note.is_empty() {
@@ -265,6 +270,16 @@ fn sources_note(report: &Report) -> String {
         Some(note) => format!("{different}{SEPARATOR}{}", printable(note)),
         None => different,
     }
+}
+
+fn sizes_note(report: &Report) -> String {
+    report.sizes.as_ref().map_or_else(String::new, |sizes| {
+        format!(
+            "half are at most {} bytes, the longest {}",
+            count(sizes.median.into()),
+            count(sizes.max.into())
+        )
+    })
 }
 
 fn interface_names(report: &Report) -> String {
@@ -423,6 +438,7 @@ mod tests {
             ChartKind::Histogram,
             ChartKind::Throughput,
             ChartKind::ProtocolShare,
+            ChartKind::FrameSizes,
             ChartKind::TopSources,
         ] {
             for size in [(200, 200), DEFAULT_SIZE, (8192, 200)] {
@@ -484,6 +500,16 @@ mod tests {
                 of(ChartKind::ProtocolShare),
             ),
             ("sources", example::with_losses(), of(ChartKind::TopSources)),
+            ("sizes", example::with_losses(), of(ChartKind::FrameSizes)),
+            (
+                "sizes-dark",
+                example::report(),
+                ChartOptions {
+                    theme: Theme::Dark,
+                    size: (1200, 500),
+                    ..of(ChartKind::FrameSizes)
+                },
+            ),
         ]
     }
 

@@ -135,6 +135,10 @@ pub(crate) fn hostile(text: &str) -> Report {
     if let Some(bins) = report.timeline.by_protocol.remove("tcp") {
         report.timeline.by_protocol.insert(text.to_owned(), bins);
     }
+    if let Some(bins) = report.timeline.bytes_by_protocol.remove("tcp") {
+        let series = &mut report.timeline.bytes_by_protocol;
+        series.insert(text.to_owned(), bins);
+    }
     text.clone_into(&mut report.interfaces[0].name);
     text.clone_into(&mut report.interfaces[0].link_type);
     text.clone_into(&mut report.generator);
@@ -154,6 +158,22 @@ pub(crate) fn hostile(text: &str) -> Report {
         queries: count,
         answers: BTreeMap::from([(text.to_owned(), 1)]),
     };
+    for finding in &mut report.findings {
+        for field in [
+            &mut finding.kind,
+            &mut finding.summary,
+            &mut finding.filter,
+            &mut finding.addresses[0],
+            &mut finding.first,
+        ] {
+            text.clone_into(field);
+        }
+    }
+    report.findings_note = Some(text.to_owned());
+    text.clone_into(&mut report.hierarchy.children[0].name);
+    text.clone_into(&mut report.tcp_flags[0].flags);
+    report.dns.record_types.insert(text.to_owned(), 1);
+    report.dns.response_codes.insert(text.to_owned(), 1);
     report.started = Some(text.to_owned());
     report.first_packet = Some(text.to_owned());
     report.last_packet = Some(text.to_owned());

@@ -3,11 +3,14 @@
 mod figure;
 mod table;
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use self::table::{Cell, Table};
 use super::{
-    AddressRow, Report, Source,
+    AddressRow, Report, Source, hierarchy,
     number::{bits_per_second, bytes, count, per_second, printable, seconds},
     series::{self, Series},
     verdict::{self, Completeness},
@@ -16,8 +19,8 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "fL/FK+e82VGLmRvKS+JbNxiWRBOfxGt3gNRYu348giY=";
-const SCRIPT_HASH: &str = "+lcnOrc1rA/JcvoMi9flo9bp9XKxfgiHx/ZvU5NHu+w=";
+const STYLE_HASH: &str = "4WFr98Gn4Pv7nwTf5iJEDmKV8xJEcmTYzaGiIQdMh68=";
+const SCRIPT_HASH: &str = "mMS2S6KLhz24oCVqYaoD4Oy06wddQcOui/XvmIiy/G0=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -29,6 +32,7 @@ pub fn render(report: &Report) -> String {
     page.push_str(&header(report));
     page.push_str("<main>\n");
     page.push_str(&key_figures(report));
+    page.push_str(&findings(report));
     if report.totals.packets > 0 {
         let _ = write!(
             page,
@@ -158,8 +162,12 @@ fn tables(report: &Report, series: &[Series]) -> String {
             note,
         ));
         left.push_str(&addresses(report, "Ports", &report.ports, note));
+        left.push_str(&tcp_flags(report));
+        left.push_str(&vlans(report));
         right.push_str(&totals(report));
+        right.push_str(&protocol_hierarchy(report));
         right.push_str(&sizes(report));
+        right.push_str(&size_ranges(report));
         right.push_str(&addresses(
             report,
             "Conversations",
@@ -167,6 +175,7 @@ fn tables(report: &Report, series: &[Series]) -> String {
             note,
         ));
         right.push_str(&dns_names(report));
+        right.push_str(&dns_messages(report));
         right.push_str(&malformed(report));
     }
     left.push_str(&ledger(report));
@@ -182,6 +191,146 @@ fn sources_note(report: &Report) -> String {
         Some(note) => format!("{different}; {note}"),
         None => different,
     }
+}
+
+fn findings(report: &Report) -> String {
+    let note = report.findings_note.as_deref().unwrap_or_default();
+    if report.findings.is_empty() && (note.is_empty() || report.totals.packets == 0) {
+        return String::new();
+    }
+    let mut out = String::from("<section class=\"card findings\"><h2>Findings</h2>\n");
+    if !note.is_empty() {
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", Escaped(note));
+    }
+    out.push_str("<ul>\n");
+    for finding in &report.findings {
+        let filter = match finding.filter.as_str() {
+            "" => String::new(),
+            filter => format!("<code>{}</code>", Escaped(filter)),
+        };
+        let _ = writeln!(
+            out,
+            r#"<li class="{0}"><b>{0}</b><div><p><bdi>{1}</bdi></p><p class="when">{2} to {3} · {4} packets</p>{filter}</div></li>"#,
+            finding.severity.label(),
+            Escaped(&finding.summary),
+            Escaped(&clock_time(&finding.first)),
+            Escaped(&clock_time(&finding.last)),
+            count(finding.packets),
+        );
+    }
+    out.push_str("</ul></section>\n");
+    out
+}
+
+/// The tree of protocols, indented.
+fn protocol_hierarchy(report: &Report) -> String {
+    let rows = hierarchy::flat(&report.hierarchy).into_iter();
+    let rows = rows.map(|(depth, node)| {
+        vec![
+            Cell::Markup(format!(
+                "<bdi class=\"d{}\">{}</bdi>",
+                depth.min(9),
+                Escaped(&node.name)
+            )),
+            Cell::Count(node.packets),
+            Cell::Share(node.packets, report.totals.packets),
+            Cell::Bytes(node.bytes),
+        ]
+    });
+    Table {
+        title: "Protocol hierarchy",
+        note: "Each line holds those indented below it.",
+        columns: &["Protocol", "Packets", "Share", "Bytes"],
+        rows: rows.collect(),
+    }
+    .plain()
+}
+
+fn tcp_flags(report: &Report) -> String {
+    let rows = report.tcp_flags.iter().map(|row| {
+        vec![
+            Cell::Text(row.flags.clone()),
+            Cell::Count(row.packets),
+            Cell::Share(row.packets, report.totals.tcp),
+        ]
+    });
+    Table {
+        title: "TCP flags",
+        note: "Share of all TCP packets.",
+        columns: &["Flags", "Packets", "Share"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn vlans(report: &Report) -> String {
+    let rows = report.vlans.iter().map(|row| {
+        vec![
+            Cell::Code(row.id.to_string()),
+            Cell::Count(row.packets),
+            Cell::Share(row.packets, report.totals.packets),
+            Cell::Bytes(row.bytes),
+        ]
+    });
+    Table {
+        title: "VLANs",
+        note: "",
+        columns: &["VLAN id", "Packets", "Share", "Bytes"],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn dns_messages(report: &Report) -> String {
+    let dns = &report.dns;
+    let rows = |kind: &'static str, counts: &BTreeMap<String, u64>, total: u64| -> Vec<_> {
+        let rows = counts.iter().map(|(name, messages)| {
+            vec![
+                Cell::Text(kind.to_owned()),
+                Cell::Text(name.clone()),
+                Cell::Count(*messages),
+                Cell::Share(*messages, total),
+            ]
+        });
+        rows.collect()
+    };
+    let mut all = rows("query", &dns.record_types, dns.queries);
+    all.extend(rows("answer", &dns.response_codes, dns.answers));
+    let note = format!(
+        "{} queries, {} answers, of them {} failures",
+        count(dns.queries),
+        count(dns.answers),
+        count(dns.failures)
+    );
+    Table {
+        title: "DNS types and answers",
+        note: &note,
+        columns: &["Kind", "Type or code", "Messages", "Share"],
+        rows: all,
+    }
+    .card()
+}
+
+/// Frames by range of size.
+fn size_ranges(report: &Report) -> String {
+    let Some(sizes) = &report.sizes else {
+        return String::new();
+    };
+    let frames = sizes.histogram.iter().map(|range| range.packets).sum();
+    let rows = sizes.histogram.iter().map(|range| {
+        vec![
+            Cell::Text(range.label()),
+            Cell::Count(range.packets),
+            Cell::Share(range.packets, frames),
+        ]
+    });
+    Table {
+        title: "Frame size distribution",
+        note: "",
+        columns: &["Size in bytes", "Frames", "Share"],
+        rows: rows.collect(),
+    }
+    .plain()
 }
 
 fn protocols(report: &Report, series: &[Series]) -> String {
@@ -357,7 +506,10 @@ fn ledger(report: &Report) -> String {
             row("Frames lost, not written", ledger.frames_lost.write_failed),
         ]);
     }
-    rows.push(row("DNS and ARP excerpts lost", ledger.excerpts_lost));
+    rows.push(row(
+        "DNS, ARP, fragment excerpts lost",
+        ledger.excerpts_lost,
+    ));
     rows.push(row("History evicted", ledger.history_evicted));
     Table {
         title: "Ledger",

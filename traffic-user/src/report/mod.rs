@@ -2,13 +2,17 @@
 
 pub mod assemble;
 pub mod chart;
+pub mod csv;
 #[cfg(test)]
 pub(crate) mod example;
 mod hierarchy;
 pub mod html;
 pub mod json;
 mod number;
+pub mod packets;
 mod scale;
+#[cfg(test)]
+pub(crate) mod schema;
 mod series;
 pub mod text;
 mod verdict;
@@ -294,6 +298,18 @@ pub enum Severity {
     Alert,
 }
 
+impl Severity {
+    /// Name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Alert => "alert",
+        }
+    }
+}
+
 /// Frame sizes in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sizes {
@@ -318,6 +334,17 @@ pub struct SizeRange {
     pub to: Option<u32>,
     /// Frames.
     pub packets: u64,
+}
+
+impl SizeRange {
+    /// `40–79`, `5120 and more`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.to {
+            Some(to) => format!("{}–{to}", self.from),
+            None => format!("{} and more", self.from),
+        }
+    }
 }
 
 /// Rates.
@@ -373,7 +400,7 @@ pub struct Ledger {
     pub frames_written: u64,
     /// Frames that should have been written.
     pub frames_lost: FramesLost,
-    /// Excerpts of DNS and ARP frames that found the ring full.
+    /// Excerpts of DNS and ARP frames and fragments that found the ring full.
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,

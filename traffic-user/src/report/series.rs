@@ -16,6 +16,8 @@ pub(super) struct Series {
     pub(super) colour: Colour,
     /// Packets per bin of the timeline.
     pub(super) bins: Vec<u64>,
+    /// Bytes per bin.
+    pub(super) bytes: Vec<u64>,
     /// Sum of `bins`.
     pub(super) packets: u64,
 }
@@ -51,7 +53,7 @@ const SPARE: [Colour; 8] = [
 const OTHER_COLOUR: Colour = Colour(0xA9, 0xAF, 0xB8);
 
 /// The layers of `report`'s timeline, most packets first, [`OTHER`] last. In every bin they sum
-/// to `timeline.bins`.
+/// to `timeline.bins` and `timeline.bytes`.
 pub(super) fn of(report: &Report) -> Vec<Series> {
     let timeline = &report.timeline;
     let mut ranked: Vec<(&String, u64)> = timeline
@@ -70,6 +72,13 @@ pub(super) fn of(report: &Report) -> Vec<Series> {
             name: name.clone(),
             colour: colour(name, &series),
             bins: padded(&timeline.by_protocol[name], timeline.bins.len()),
+            bytes: padded(
+                timeline
+                    .bytes_by_protocol
+                    .get(name)
+                    .map_or(&[], Vec::as_slice),
+                timeline.bins.len(),
+            ),
             packets,
         });
     }
@@ -99,17 +108,23 @@ fn colour(name: &str, taken: &[Series]) -> Colour {
 
 /// What `series` leaves of each bin; `None` if nothing.
 fn rest(timeline: &Timeline, series: &[Series]) -> Option<Series> {
-    let bins: Vec<u64> = (0..timeline.bins.len())
-        .map(|bin| {
-            let shown: u64 = series.iter().map(|layer| layer.bins[bin]).sum();
-            timeline.bins[bin].saturating_sub(shown)
-        })
-        .collect();
+    let left = |totals: &[u64], of: fn(&Series) -> &[u64]| -> Vec<u64> {
+        (0..timeline.bins.len())
+            .map(|bin| {
+                let shown: u64 = series.iter().map(|layer| of(layer)[bin]).sum();
+                let total = totals.get(bin).copied().unwrap_or(0);
+                total.saturating_sub(shown)
+            })
+            .collect()
+    };
+    let bins = left(&timeline.bins, |layer| &layer.bins);
+    let bytes = left(&timeline.bytes, |layer| &layer.bytes);
     let packets = bins.iter().sum();
     (packets > 0).then(|| Series {
         name: OTHER.to_owned(),
         colour: OTHER_COLOUR,
         bins,
+        bytes,
         packets,
     })
 }
@@ -144,6 +159,8 @@ mod tests {
             for (bin, &packets) in report.timeline.bins.iter().enumerate() {
                 let stacked: u64 = series.iter().map(|layer| layer.bins[bin]).sum();
                 assert_eq!(stacked, packets, "bin {bin}");
+                let stacked: u64 = series.iter().map(|layer| layer.bytes[bin]).sum();
+                assert_eq!(stacked, report.timeline.bytes[bin], "bytes of bin {bin}");
             }
         }
     }

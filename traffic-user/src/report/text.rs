@@ -1,9 +1,12 @@
 //! The analysis as text of 80 columns for a terminal.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use super::{
-    AddressRow, Ledger, Report, Source, Timeline,
+    AddressRow, Ledger, Report, Source, Timeline, hierarchy,
     number::{bits_per_second, per_second, percent, printable, seconds},
     verdict,
 };
@@ -19,6 +22,8 @@ const ANSWERS: usize = 32;
 /// Columns of the names in front of single values.
 const FIELD: usize = 22;
 const WIDTH: usize = LABEL + PACKETS + BYTES;
+/// From this many columns on a filter is too long for a line of its own.
+const FILTER: usize = 71;
 
 /// The whole analysis. The first line sums it up, and says so if anything was lost. Names from
 /// packets, files and interfaces have their control characters escaped.
@@ -39,13 +44,16 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
         return write_notes(out, report);
     }
     write_summary(out, report)?;
+    write_findings(out, report)?;
     write_times(out, report)?;
     write_interfaces(out, report)?;
     write_protocols(out, report)?;
     write_totals(out, report)?;
+    write_hierarchy(out, report)?;
     write_malformed(out, report)?;
     write_tables(out, report)?;
     write_dns(out, report)?;
+    write_packets_by(out, report)?;
     write_sizes_and_rates(out, report)?;
     if report.duration_s > 0.0 {
         write_timeline(out, &report.timeline)?;
@@ -62,6 +70,33 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
     let (packets, bytes) = (report.totals.packets, report.totals.bytes);
     let duration = seconds(report.duration_s);
     writeln!(out, "{packets} packets, {bytes} bytes in {duration}")
+}
+
+fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
+    if report.findings.is_empty() && report.findings_note.is_none() {
+        return Ok(());
+    }
+    writeln!(out, "\nFindings")?;
+    for finding in &report.findings {
+        let severity = finding.severity.label().to_uppercase();
+        write_wrapped(out, &format!("{severity} {}", finding.summary))?;
+        writeln!(out, "  from    {}", printable(&finding.first))?;
+        let packets = finding.packets;
+        writeln!(
+            out,
+            "  to      {}, {packets} packets",
+            printable(&finding.last)
+        )?;
+        match finding.filter.chars().count() {
+            0 => {}
+            1..FILTER => writeln!(out, "  filter  {}", printable(&finding.filter))?,
+            _ => write_wrapped(out, &format!("filter {}", finding.filter))?,
+        }
+    }
+    match &report.findings_note {
+        Some(note) => write_wrapped(out, note),
+        None => Ok(()),
+    }
 }
 
 fn write_times(out: &mut String, report: &Report) -> fmt::Result {
@@ -159,6 +194,15 @@ fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
     )
 }
 
+fn write_hierarchy(out: &mut String, report: &Report) -> fmt::Result {
+    write_heading(out, "Protocol hierarchy")?;
+    for (depth, node) in hierarchy::flat(&report.hierarchy) {
+        let label = format!("{:indent$}{}", "", node.name, indent = 2 * depth);
+        write_row(out, &label, node.packets, node.bytes)?;
+    }
+    Ok(())
+}
+
 fn write_malformed(out: &mut String, report: &Report) -> fmt::Result {
     if report.malformed.is_empty() {
         return Ok(());
@@ -198,8 +242,33 @@ fn write_table(out: &mut String, heading: &str, rows: &[AddressRow]) -> fmt::Res
 }
 
 fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
-    if report.dns_names.is_empty() {
+    let dns = &report.dns;
+    if dns.queries + dns.answers == 0 {
         return Ok(());
+    }
+    let counted = |counts: &BTreeMap<String, u64>| -> String {
+        let counts: Vec<_> = counts
+            .iter()
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        counts.join(", ")
+    };
+    writeln!(out)?;
+    write_wrapped(
+        out,
+        &format!(
+            "DNS queries: {} ({})",
+            dns.queries,
+            counted(&dns.record_types)
+        ),
+    )?;
+    let answers = format!("DNS answers: {}", dns.answers);
+    if dns.answers == 0 {
+        writeln!(out, "{answers}")?;
+    } else {
+        let codes = counted(&dns.response_codes);
+        let failures = format!("{answers}, {} of them failures ({codes})", dns.failures);
+        write_wrapped(out, &failures)?;
     }
     let (name, queries, answers) = ("DNS names", "queries", "answers");
     writeln!(
@@ -221,6 +290,36 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
                 write_wrapped(out, &format!("    {answers}"))?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Packets by flags, VLAN and size.
+fn write_packets_by(out: &mut String, report: &Report) -> fmt::Result {
+    let flags = report.tcp_flags.iter();
+    let flags = flags.map(|row| (row.flags.clone(), row.packets));
+    write_counts(out, "TCP flags", flags.collect())?;
+    let vlans = report.vlans.iter();
+    let vlans = vlans.map(|row| (row.id.to_string(), row.packets));
+    write_counts(out, "VLANs", vlans.collect())?;
+    let sizes = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
+    let sizes = sizes.filter(|range| range.packets > 0);
+    let sizes = sizes.map(|range| (format!("{} bytes", range.label()), range.packets));
+    write_counts(out, "Frame sizes", sizes.collect())
+}
+
+/// A table of packets and their shares of all that it holds.
+fn write_counts(out: &mut String, heading: &str, rows: Vec<(String, u64)>) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let total = rows.iter().map(|(_, packets)| packets).sum();
+    writeln!(out, "\n{heading:<LABEL$}{:>PACKETS$}", "packets")?;
+    for (name, packets) in rows {
+        let share = percent(packets, total);
+        let label = format!("{name:<LABEL_NAME$}{share:>SHARE$}");
+        write_label::<LABEL>(out, &label)?;
+        writeln!(out, "{packets:>PACKETS$}")?;
     }
     Ok(())
 }
@@ -362,6 +461,7 @@ mod tests {
     use crate::report::{
         InterfaceRow,
         assemble::tests::{capture_report, files_report},
+        example,
     };
 
     #[test]
@@ -404,6 +504,11 @@ mod tests {
         report.sources[0].address = longest.to_owned();
         report.sources[0].bytes = u64::MAX / 1000;
         report.tables_note = Some("word ".repeat(60));
+        report.findings = example::report().findings;
+        report.findings[0].summary = format!("{longest} asked {longest} for {longest}");
+        report.findings[0].filter = format!("src host {longest} and dst host {longest}");
+        report.dns = example::report().dns;
+        report.tcp_flags = example::report().tcp_flags;
         for line in render(&report).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
@@ -421,6 +526,19 @@ mod tests {
         assert!(text.contains(r"a\u{1b}[2Jb\u{202e}c A"));
         assert!(text.contains(r"eth\u{d}\u{a}0 (EN10MB, in tcx)"));
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn findings_come_before_the_tables() {
+        let report = example::report();
+        let text = render(&report);
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}:\n{text}"));
+        assert!(place("\nALERT 198.51.100.7 got") < place("\nWARNING 192.0.2.66 tried"));
+        assert!(place("\n  filter  dst host 198.51.100.7 and tcp") < place("\nProtocols"));
+        assert!(place("\n    tcp  ") > place("\nProtocol hierarchy"));
+        assert!(place("DNS answers: 89, 9 of them failures (NOERROR 80, ") > 0);
+        assert!(place("\nPSH ACK  ") > place("\nTCP flags"));
+        assert!(place("\n40–79 bytes  ") > place("\nFrame sizes  "));
     }
 
     #[test]
@@ -443,7 +561,9 @@ tables are lower bounds.
 1 frames are missing from the capture file: 0 found the ring full, 1 could not
 be written.
 4 packets, 300 bytes in 2 s
-            estimate: None,
+
+Findings
+Findings were not looked for.
 
 Host                  h, Linux 6.1.0
 Filter                --protocol dns
@@ -465,6 +585,16 @@ On the wire           5 packets, 360 bytes
 All other numbers count frames as the hook sees them: a super-frame that the
 kernel or the NIC has joined or will split (GRO, TSO) is one frame.
 
+Protocol hierarchy                                    packets              bytes
+frame                                                       4                300
+  EN10MB                                                    4                300
+    ip                                                      2                200
+      udp                                                   2                200
+        dns                                                 2                200
+    ip6                                                     1                 90
+      ip-proto-89                                           1                 90
+    unparsed                                                1                 10
+
 Malformed headers                                     packets
 truncated_link_header                                       1
 
@@ -482,8 +612,14 @@ Conversations                                         packets              bytes
 Ports (each packet's lower one)                       packets              bytes
 53/udp                                                      3                300
 
+DNS queries: 1 (A 1)
+DNS answers: 0
+
 DNS names                                queries                         answers
 ab A                                           1
+
+Frame sizes                                           packets
+80–159 bytes                            100 %               3
 
 Frame sizes (bytes)   min 100, median 100, p95 100, max 100
 Packet rate           mean 2/s, peak 4/s

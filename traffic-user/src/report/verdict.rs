@@ -115,7 +115,7 @@ fn losses(report: &Report) -> Vec<String> {
     }
     if ledger.excerpts_lost > 0 {
         sentences.push(format!(
-            "{} DNS or ARP excerpts lost: DNS names are lower bounds.",
+            "{} DNS, ARP or fragment excerpts lost: DNS names are lower bounds.",
             count(ledger.excerpts_lost)
         ));
     }
@@ -134,7 +134,7 @@ mod tests {
         assert!(verdict.sentences[0].starts_with("424 of "));
         assert!(verdict.sentences[0].contains("lower bounds"));
         assert!(verdict.sentences[1].starts_with("30 frames are missing"));
-        assert!(verdict.sentences[2].starts_with("3 DNS or ARP excerpts"));
+        assert!(verdict.sentences[2].starts_with("3 DNS, ARP or fragment excerpts"));
     }
 
     #[test]

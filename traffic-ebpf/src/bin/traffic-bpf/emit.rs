@@ -18,7 +18,7 @@ use crate::{
     bound,
     context::{Hook, join},
     count,
-    maps::{BATCHES, RING, config},
+    maps::{BATCHES, GATE, RING, config},
 };
 
 /// This CPU's batch.
@@ -173,13 +173,31 @@ fn output<T>(item: *mut T, bytes: u32) -> bool {
     unsafe { bpf_ringbuf_output(ring, item.cast(), u64::from(bytes), wake_flags()) == 0 }
 }
 
-/// Wakes user space only when much is unread: a wake-up costs as much as twenty packets.
+/// Wakes user space when much is unread, and then not again before it has emptied the ring: a
+/// wake-up costs as much as twenty packets.
 #[inline(always)]
 fn wake_flags() -> u64 {
-    if RING.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) {
+    if RING.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) && is_first_to_wake() {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Two CPUs that meet here may both wake, which does no harm.
+#[inline(always)]
+fn is_first_to_wake() -> bool {
+    let Some(gate) = GATE.get_ptr_mut(0) else {
+        return true;
+    };
+    // SAFETY: the gate is one aligned value of words that are only accessed whole.
+    unsafe {
+        let woken = &raw mut (*gate).woken;
+        let is_first = woken.read_volatile() == 0;
+        if is_first {
+            woken.write_volatile(1);
+        }
+        is_first
     }
 }
 
@@ -214,7 +232,7 @@ pub(crate) fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameH
     }
 }
 
-/// Copies a DNS or ARP frame's first bytes into the ring; `false` when it is full.
+/// Copies the first bytes of a frame that asks for it into the ring; `false` when it is full.
 #[inline(always)]
 pub(crate) fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
     reserve::<512, H>(hook, tag, header)

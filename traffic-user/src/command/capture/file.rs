@@ -188,11 +188,10 @@ impl CaptureFile {
 
     fn follow(&mut self, verdict: Verdict, time_ns: u64) {
         match verdict {
-            Verdict::Stay => {}
             // What still comes until the capture has ended goes to the last file.
             Verdict::Stop => self.ended = true,
             Verdict::Switch if self.failure.is_none() => self.switch(time_ns),
-            Verdict::Switch => {}
+            Verdict::Switch | Verdict::Stay => {}
         }
     }
 

@@ -32,6 +32,7 @@ use super::{
     filter::{self, LiveFilter},
     interfaces,
     output::Outputs,
+    packet_log::PacketLog,
     progress::Progress,
 };
 use crate::{
@@ -125,6 +126,7 @@ impl Capture {
         // A filter that does not compile leaves an old file as it is.
         let settings = settings(args, selected)?;
         let file = CaptureFile::open(args, selected)?;
+        let log = PacketLog::create(args.output.packets.as_deref())?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -143,7 +145,7 @@ impl Capture {
         };
         Ok(Self {
             session,
-            take: Take::new(args, selected, file),
+            take: Take::new(args, selected, file, log),
             notes,
             missed: selected.iter().map(kernel::missed_frames).collect(),
             own_counts: None,
@@ -227,9 +229,8 @@ impl Capture {
     /// Does what a signal asks for; whether that is to end.
     fn follow(&mut self, request: Request, progress: &Progress) -> Result<bool> {
         match (request, &mut self.take.file) {
-            (Request::Stop, _) => return Ok(true),
             (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
-            (Request::HangUp, _) => return Ok(true),
+            (Request::Stop | Request::HangUp, _) => return Ok(true),
             (Request::Flush, Some(_)) => {
                 self.session.drain(&mut self.take);
                 if let Some(file) = &mut self.take.file {
@@ -273,6 +274,14 @@ impl Capture {
                 return Ok(true);
             }
         }
+        if let Some(log) = &mut self.take.log {
+            if ticks.is_flush() {
+                log.flush();
+            }
+            if log.reader_is_gone() {
+                return Ok(true);
+            }
+        }
         if let Some(lines) = &mut self.take.lines {
             lines.flush();
             if lines.has_ended() {
@@ -305,6 +314,9 @@ impl Capture {
         self.session.detach().await;
         let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
+        if let Some(Err(error)) = self.take.log.map(PacketLog::finish) {
+            failure.get_or_insert(error);
+        }
         if let End::InterfaceGone(name) = end {
             failure.get_or_insert_with(|| anyhow::anyhow!("{name} disappeared during the capture"));
         }

@@ -130,13 +130,19 @@ struct Stop {
 impl Stop {
     fn new(conditions: &[Condition]) -> Self {
         Self {
-            bytes: conditions.iter().find_map(|condition| match condition {
-                Condition::FileSize(bytes) => Some(*bytes),
-                _ => None,
+            bytes: conditions.iter().find_map(|condition| {
+                if let Condition::FileSize(bytes) = condition {
+                    Some(*bytes)
+                } else {
+                    None
+                }
             }),
-            files: conditions.iter().find_map(|condition| match condition {
-                Condition::Files(files) => Some(*files),
-                _ => None,
+            files: conditions.iter().find_map(|condition| {
+                if let Condition::Files(files) = condition {
+                    Some(*files)
+                } else {
+                    None
+                }
             }),
         }
     }

@@ -46,9 +46,12 @@ fn filter(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Translate
 
 /// The planned length; `None` = until stopped.
 pub(super) fn planned(args: &CaptureArgs) -> Option<Duration> {
-    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
-        Condition::Duration(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
-        _ => None,
+    let stops = args.files.autostop.iter().filter_map(|stop| {
+        if let Condition::Duration(seconds) = stop {
+            Some(Duration::from_secs(u64::from(*seconds)))
+        } else {
+            None
+        }
     });
     let duration = Some(args.duration).filter(|duration| !duration.is_zero());
     stops.chain(duration).min()
@@ -56,9 +59,12 @@ pub(super) fn planned(args: &CaptureArgs) -> Option<Duration> {
 
 /// Frames to match; `None` = no limit.
 fn count(args: &CaptureArgs) -> Option<u64> {
-    let stops = args.files.autostop.iter().filter_map(|stop| match stop {
-        Condition::Packets(packets) => Some(*packets),
-        _ => None,
+    let stops = args.files.autostop.iter().filter_map(|stop| {
+        if let Condition::Packets(packets) = stop {
+            Some(*packets)
+        } else {
+            None
+        }
     });
     stops.chain(args.count).min()
 }

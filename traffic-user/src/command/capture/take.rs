@@ -5,6 +5,7 @@ use traffic_ebpf::{parse::Link, record::FrameHeader};
 use super::{file::CaptureFile, lines::Lines};
 use crate::{
     cli::CaptureArgs,
+    command::packet_log::PacketLog,
     kernel::{Interface, Sink},
     record::PacketRecord,
     stages::Stages,
@@ -15,7 +16,10 @@ pub(super) struct Take {
     pub(super) stages: Stages,
     /// What frames of each interface begin with.
     links: Vec<Link>,
+    /// Their names.
+    names: Vec<String>,
     pub(super) file: Option<CaptureFile>,
+    pub(super) log: Option<PacketLog>,
     pub(super) lines: Option<Lines>,
 }
 
@@ -24,11 +28,14 @@ impl Take {
         args: &CaptureArgs,
         interfaces: &[Interface],
         file: Option<CaptureFile>,
+        log: Option<PacketLog>,
     ) -> Self {
         Self {
-            stages: Stages::for_capture(args.output.history),
+            stages: Stages::for_capture(args.output.history).with_findings(args.output.findings()),
             links: interfaces.iter().map(excerpt_link).collect(),
+            names: interfaces.iter().map(|i| i.name.clone()).collect(),
             file,
+            log,
             lines: Lines::new(args, interfaces),
         }
     }
@@ -37,6 +44,9 @@ impl Take {
 impl Sink for Take {
     fn packets(&mut self, records: &[PacketRecord]) {
         self.stages.packets(records);
+        if let Some(log) = &mut self.log {
+            log.write(records, &self.names);
+        }
     }
 
     fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
@@ -50,7 +60,7 @@ impl Sink for Take {
 
     fn excerpt(&mut self, header: &FrameHeader, data: &[u8]) {
         if let Some(&link) = self.links.get(usize::from(header.interface)) {
-            self.stages.excerpt(data, link);
+            self.stages.excerpt(header.timestamp_ns, data, link);
         }
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn throughput<B: DrawingBackend>(
         name: String::new(),
         colour: PLAIN,
         packets: 0,
+        bytes: Vec::new(),
         bins,
     }];
     let names = AxisNames {

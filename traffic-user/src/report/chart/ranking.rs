@@ -1,4 +1,4 @@
-//! Protocol share and top sources: one bar per name, the longest first.
+//! Protocol share, top sources and frame sizes: one bar per name.
 
 use plotters::prelude::*;
 
@@ -58,6 +58,31 @@ pub(super) fn sources<B: DrawingBackend>(
         })
         .collect();
     bars(pen, area, top, &rows, report.totals.packets)
+}
+
+/// A bar per range of frame sizes, the smallest first, below `top`.
+pub(super) fn sizes<B: DrawingBackend>(
+    pen: &Pen,
+    area: &Area<B>,
+    top: u32,
+    report: &Report,
+) -> Drawn<B> {
+    let ranges = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
+    let rows: Vec<Row> = ranges
+        .clone()
+        .map(|range| Row {
+            name: format!("{} bytes", range.label()),
+            packets: range.packets,
+            colour: PLAIN,
+        })
+        .collect();
+    bars(
+        pen,
+        area,
+        top,
+        &rows,
+        ranges.map(|range| range.packets).sum(),
+    )
 }
 
 fn bars<B: DrawingBackend>(

@@ -60,6 +60,7 @@ pub(super) fn data(report: &Report, series: &[Series]) -> String {
                 name: printable(&layer.name),
                 colour: layer.colour.to_string(),
                 bins: &layer.bins,
+                bytes: &layer.bytes,
             })
             .collect(),
     };
@@ -97,6 +98,7 @@ struct Layer<'a> {
     name: String,
     colour: String,
     bins: &'a [u64],
+    bytes: &'a [u64],
 }
 
 struct Scene<'a> {

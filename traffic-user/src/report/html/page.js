@@ -68,8 +68,8 @@
     const view = { from: 0, to: all, bytes: false, log: false, hidden: new Set(), cursor: null, drag: null };
 
     function layers() {
-      if (view.bytes) return [{ name: 'bytes', colour: '#5b7fa6', bins: data.bytes }];
-      return data.series.filter((_, index) => !view.hidden.has(index));
+      const shown = data.series.filter((_, index) => !view.hidden.has(index));
+      return view.bytes ? shown.map((layer) => ({ ...layer, bins: layer.bytes })) : shown;
     }
 
     // As many decimals as tell one bin from the next.
@@ -226,7 +226,7 @@
           const swatch = shape('svg', { class: 'swatch', width: 11, height: 11 });
           swatch.append(shape('rect', { width: 11, height: 11, rx: 2, fill: layer.colour }));
           return element('tr', {}, element('td', {}, swatch, layer.name),
-            element('td', { class: 'n', 'data-v': '' }, grouped(layer.bins[bin])));
+            element('td', { class: 'n', 'data-v': '' }, view.bytes ? scaled(layer.bytes[bin], 'B') : grouped(layer.bins[bin])));
         });
       const lines = [element('strong', {}, `${time(bin)} to ${time(bin + 1)} s`)];
       const started = Date.parse(data.start ?? '');

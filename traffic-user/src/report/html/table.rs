@@ -59,7 +59,7 @@ impl Table<'_> {
             .iter()
             .map(|column| match *column {
                 "" => "<td></td>".to_owned(),
-                "Packets" | "Bytes" | "Frames" | "Queries" => {
+                "Packets" | "Bytes" | "Frames" | "Queries" | "Messages" => {
                     format!("<th scope=\"col\" class=\"n\">{column}</th>")
                 }
                 _ => format!("<th scope=\"col\">{column}</th>"),

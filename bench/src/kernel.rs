@@ -1,0 +1,376 @@
+//! Nanoseconds per packet of every program path (`BPF_PROG_TEST_RUN`), as ratios to a program that
+//! does nothing, measured in turn with it.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use aya::{
+    Ebpf,
+    programs::{SchedClassifier, TestRun, TestRunOptions, Xdp},
+};
+use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection};
+use traffic_user::kernel::{Bench, PacketProgram, Settings};
+
+use crate::{
+    Programs,
+    environment::Environment,
+    frames::{Sample, samples},
+    statistics::{Estimate, median},
+};
+
+/// Arguments of `bench kernel`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Fail when a path costs more than docs/bench-kernel.json says, plus a margin for noise.
+    #[arg(long, conflicts_with = "record")]
+    check: bool,
+    /// Write docs/bench-kernel.json from this measurement.
+    #[arg(long)]
+    record: bool,
+    /// Repetitions, each with the empty program beside it.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+}
+
+/// Runs of a program in one measurement: more than fill the ring once with summaries.
+const RUNS: u32 = 100_000;
+/// Runs with whole long frames, of which the ring holds a few thousand.
+const LONG_RUNS: u32 = 20_000;
+/// What a path may cost over the recorded ratio: noise between runs of one machine.
+const MARGIN: f64 = 1.25;
+/// Measurements of one path that may be thrown away because the ring was full.
+const TRIES: usize = 20;
+
+/// What a run asks of the programs.
+struct Mode {
+    name: &'static str,
+    summaries: bool,
+    snaplen: u32,
+    sample: u32,
+    /// The frames that are measured; `None` for all.
+    frames: Option<&'static [&'static str]>,
+}
+
+const SHORT_AND_LONG: Option<&[&str]> = Some(&["udp4", "1514 B"]);
+const MODES: [Mode; 5] = [
+    Mode {
+        name: "counters only",
+        summaries: false,
+        snaplen: 0,
+        sample: 1,
+        frames: SHORT_AND_LONG,
+    },
+    Mode {
+        name: "summaries",
+        summaries: true,
+        snaplen: 0,
+        sample: 1,
+        frames: None,
+    },
+    Mode {
+        name: "+ 1/64 frames of 128 B",
+        summaries: true,
+        snaplen: 128,
+        sample: 64,
+        frames: SHORT_AND_LONG,
+    },
+    Mode {
+        name: "+ 128 B of every frame",
+        summaries: true,
+        snaplen: 128,
+        sample: 1,
+        frames: SHORT_AND_LONG,
+    },
+    Mode {
+        name: "+ whole frames",
+        summaries: true,
+        snaplen: 262_144,
+        sample: 1,
+        frames: SHORT_AND_LONG,
+    },
+];
+const PROGRAMS: [PacketProgram; 3] = [
+    PacketProgram::Xdp,
+    PacketProgram::XdpFrags,
+    PacketProgram::Ingress,
+];
+
+/// What one path costs.
+#[derive(Debug)]
+struct Cost {
+    program: PacketProgram,
+    mode: &'static str,
+    frame: &'static str,
+    /// Of one run, in each repetition.
+    ns: Vec<f64>,
+}
+
+/// A path's cost beside the empty program's.
+struct Path {
+    name: String,
+    null_ns: f64,
+    ns: f64,
+    ratio: Estimate,
+}
+
+impl Cost {
+    fn beside(self, null: &Null) -> Option<Path> {
+        let Self {
+            program,
+            mode,
+            frame,
+            ns,
+        } = self;
+        let null_ns = null.mean(program);
+        let ratios: Vec<f64> = ns.iter().map(|ns| ns / null_ns).collect();
+        Some(Path {
+            name: format!("{} | {mode} | {frame}", program.name()),
+            null_ns,
+            ns: median(&ns)?,
+            ratio: Estimate::of(&ratios)?,
+        })
+    }
+}
+
+/// Measures, prints, and compares or records.
+pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
+    let mut null = Null::load(programs)?;
+    let samples = samples();
+    let mut costs = Vec::new();
+    for mode in &MODES {
+        costs.extend(measure(mode, &samples, &mut null, args.repetitions)?);
+    }
+    let paths: Vec<Path> = costs
+        .into_iter()
+        .filter_map(|cost| cost.beside(&null))
+        .collect();
+    print(&paths);
+    if args.record {
+        record(&paths)?;
+    }
+    if args.check {
+        return check(&paths);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(
+    mode: &Mode,
+    samples: &[Sample],
+    null: &mut Null,
+    repetitions: u16,
+) -> Result<Vec<Cost>> {
+    let settings = Settings {
+        selection: Selection(0),
+        count: None,
+        snaplen: mode.snaplen,
+        sample: mode.sample,
+        summaries: mode.summaries,
+        ring_bytes: 16 << 20,
+        planned: Some(Duration::from_hours(1)),
+        bins: 30,
+        diagnostics: false,
+    };
+    let mut bench = Bench::load(&settings, &[LINK_ETHERNET], true)?;
+    let mut costs = Vec::new();
+    for program in PROGRAMS {
+        for sample in samples {
+            if mode
+                .frames
+                .is_none_or(|frames| frames.contains(&sample.name))
+            {
+                costs.push(cost(mode, sample, program, &mut bench, null, repetitions)?);
+            }
+        }
+    }
+    Ok(costs)
+}
+
+fn cost(
+    mode: &Mode,
+    sample: &Sample,
+    program: PacketProgram,
+    bench: &mut Bench,
+    null: &mut Null,
+    repetitions: u16,
+) -> Result<Cost> {
+    let frame = &sample.frame;
+    let is_long = mode.snaplen as usize > frame.len() && frame.len() > 128;
+    let runs = if is_long { LONG_RUNS } else { RUNS };
+    let wanted = usize::from(repetitions);
+    let mut ns = Vec::new();
+    for _ in 0..wanted + TRIES {
+        if ns.len() == wanted {
+            break;
+        }
+        let lost = bench.lost()?;
+        null.measure(program, frame)?;
+        let time = bench.time(program, frame, runs)?;
+        // A full ring is a shorter way through the program.
+        if bench.lost()? == lost {
+            ns.push(nanoseconds(time));
+        }
+    }
+    ensure!(
+        !ns.is_empty(),
+        "measure {}, {}, {}: the ring was full every time",
+        program.name(),
+        mode.name,
+        sample.name
+    );
+    Ok(Cost {
+        program,
+        mode: mode.name,
+        frame: sample.name,
+        ns,
+    })
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+fn print(paths: &[Path]) {
+    println!("| program | mode | frame | empty ns | ns | ratio (95 %) |");
+    println!("|---|---|---|--:|--:|--:|");
+    for path in paths {
+        println!(
+            "| {} | {:.1} | {:.0} | {} |",
+            path.name,
+            path.null_ns,
+            path.ns,
+            path.ratio.text(1)
+        );
+    }
+    println!("\n{}", Environment::here().text());
+}
+
+fn recorded_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/bench-kernel.json")
+}
+
+fn record(paths: &[Path]) -> Result<()> {
+    let ratios: BTreeMap<&str, f64> = paths
+        .iter()
+        .map(|path| {
+            (
+                path.name.as_str(),
+                (path.ratio.median * 10.0).round() / 10.0,
+            )
+        })
+        .collect();
+    let path = recorded_path();
+    let text = serde_json::to_string_pretty(&ratios)? + "\n";
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// Compares with what was recorded.
+fn check(paths: &[Path]) -> Result<ExitCode> {
+    let file = recorded_path();
+    let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+    let recorded: BTreeMap<String, f64> = serde_json::from_slice(&text)?;
+    let mut is_dear = false;
+    for Path { name, ratio, .. } in paths {
+        let Some(&recorded) = recorded.get(name) else {
+            println!("not recorded: {name} (bench kernel --record)");
+            is_dear = true;
+            continue;
+        };
+        if exceeds(ratio, recorded) {
+            let now = ratio.text(1);
+            println!("dearer: {name}: {now} times the empty program, recorded {recorded:.1}");
+            is_dear = true;
+        }
+    }
+    if is_dear {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("no path costs more than recorded");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether even the low end of the interval lies beyond the margin.
+fn exceeds(ratio: &Estimate, recorded: f64) -> bool {
+    ratio.low > recorded * MARGIN
+}
+
+/// The programs that do nothing, and what they took.
+struct Null {
+    ebpf: Ebpf,
+    /// In nanoseconds.
+    times: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Null {
+    fn load(programs: &Programs) -> Result<Self> {
+        let path = &programs.object;
+        let mut ebpf = Ebpf::load_file(path).with_context(|| format!("load {}", path.display()))?;
+        for program in PROGRAMS {
+            let name = Self::name(program);
+            let program = ebpf.program_mut(name).context("find the empty program")?;
+            if name == NULL_TC {
+                TryInto::<&mut SchedClassifier>::try_into(program)?.load()?;
+            } else {
+                TryInto::<&mut Xdp>::try_into(program)?.load()?;
+            }
+        }
+        Ok(Self {
+            ebpf,
+            times: BTreeMap::new(),
+        })
+    }
+
+    fn name(program: PacketProgram) -> &'static str {
+        match program {
+            PacketProgram::Xdp => "null_xdp",
+            PacketProgram::XdpFrags => "null_xdp_frags",
+            PacketProgram::Ingress | PacketProgram::Egress => NULL_TC,
+        }
+    }
+
+    /// Runs the program that does nothing in the place of `program`.
+    fn measure(&mut self, program: PacketProgram, frame: &[u8]) -> Result<()> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat: RUNS,
+            ..TestRunOptions::new()
+        };
+        let name = Self::name(program);
+        let program = self.ebpf.program(name).context("it was loaded")?;
+        let result = if name == NULL_TC {
+            TryInto::<&SchedClassifier>::try_into(program)?.test_run(options)
+        } else {
+            TryInto::<&Xdp>::try_into(program)?.test_run(options)
+        };
+        let time = result.with_context(|| format!("run {name}"))?.duration;
+        self.times.entry(name).or_default().push(nanoseconds(time));
+        Ok(())
+    }
+
+    /// Mean of the middle half of all measurements. It is a few nanoseconds, and the kernel gives
+    /// whole ones, so that single measurements or their median would be too coarse.
+    fn mean(&self, program: PacketProgram) -> f64 {
+        let mut times = self.times[Self::name(program)].clone();
+        times.sort_by(f64::total_cmp);
+        let middle = &times[times.len() / 4..times.len().div_ceil(4) * 3];
+        middle.iter().sum::<f64>() / middle.len() as f64
+    }
+}
+
+const NULL_TC: &str = "null_tc";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_dearer_fails() {
+        let ratio = |low: f64| Estimate {
+            median: low + 1.0,
+            low,
+            high: low + 2.0,
+        };
+        assert!(!exceeds(&ratio(4.9), 4.0));
+        assert!(exceeds(&ratio(5.1), 4.0));
+    }
+}

@@ -1,0 +1,46 @@
+//! Builds what measures, and measures.
+
+use std::{ffi::OsString, os::unix::process::CommandExt, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{
+    build::{self, Profile},
+    process,
+    run::as_root,
+    setup::{BENCH_TOOLS, Setup},
+};
+
+/// Measures against an empty program, against other tools, and against other readers
+#[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// Arguments of the benchmark: `kernel`, `link` (the default) or `read`, and theirs.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        if let Err(error) = Setup::default().tools(BENCH_TOOLS) {
+            eprintln!("some peers will be skipped: {error:#}");
+        }
+        let built = build::all(Profile::Release)?;
+        let object = build::bench_object()?;
+        let mut cargo = build::cargo(&built.object);
+        cargo
+            .args(["build", "--release", "--package", "traffic-bench"])
+            .arg("--target-dir")
+            .arg(process::target());
+        process::run(&mut cargo)?;
+        let mut command = as_root(process::target().join("release/traffic-bench"));
+        command
+            .arg("--traffic")
+            .arg(built.program)
+            .arg("--object")
+            .arg(object)
+            .args(self.args);
+        process::show(&command);
+        Err(command.exec()).context("run the benchmark")
+    }
+}
