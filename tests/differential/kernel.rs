@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use traffic_ebpf::{
     config::{LINK_ETHERNET, LINK_IP},
     parse::{Link, parse},
@@ -22,7 +22,7 @@ use traffic_ebpf::{
 };
 use traffic_tests::corpus;
 use traffic_user::{
-    kernel::{Bench, BenchError, PacketProgram, Settings, Sink, xdp_can_copy_frames},
+    kernel::{Access, Bench, BenchError, PacketProgram, Settings, Sink},
     record::PacketRecord,
 };
 
@@ -61,15 +61,19 @@ enum Buffers {
     HeadersBeyond,
     /// The first buffer ends somewhere in the first 80 bytes.
     HeadersApart,
+    /// In one, and read as if they were in several.
+    Copied,
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 8] = [
     Way::new(PacketProgram::Xdp, Buffers::One),
     Way::new(PacketProgram::XdpFrags, Buffers::One),
     Way::new(PacketProgram::XdpFrags, Buffers::HeadersBeyond),
     Way::new(PacketProgram::XdpFrags, Buffers::HeadersApart),
     Way::new(PacketProgram::Ingress, Buffers::One),
+    Way::new(PacketProgram::Ingress, Buffers::Copied),
     Way::new(PacketProgram::Egress, Buffers::One),
+    Way::new(PacketProgram::Egress, Buffers::Copied),
 ];
 
 impl Way {
@@ -80,7 +84,7 @@ impl Way {
     /// Where the first buffer of the packet with this number ends.
     fn linear(self, number: usize, len: usize) -> Option<u32> {
         let end = match self.buffers {
-            Buffers::One => return None,
+            Buffers::One | Buffers::Copied => return None,
             Buffers::HeadersBeyond => SHORTEST,
             Buffers::HeadersApart => SHORTEST + number % 66,
         };
@@ -92,6 +96,7 @@ impl Way {
             Buffers::One => "",
             Buffers::HeadersBeyond => ", headers beyond the first buffer",
             Buffers::HeadersApart => ", headers in two buffers",
+            Buffers::Copied => ", headers read as from several buffers",
         };
         format!("{}{buffers}", self.program.name())
     }
@@ -175,7 +180,6 @@ fn agree(files: &[PathBuf]) -> Result<()> {
         let mut kernel = Kernel::load()?;
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             let one = compare_file(&mut kernel, path);
-            let one = one.with_context(|| path.display().to_string())?;
             report.lock().expect("no thread panicked").add(one);
         }
         Ok(())
@@ -198,10 +202,10 @@ fn agree(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// The programs for both kinds of link.
+/// The programs: for Ethernet and for IP, each reading directly and through helpers.
 struct Kernel {
-    ethernet: Bench,
-    ip: Bench,
+    ethernet: [Bench; 2],
+    ip: [Bench; 2],
 }
 
 impl Kernel {
@@ -218,23 +222,31 @@ impl Kernel {
             filter: None,
             diagnostics: false,
         };
-        let load = |link| Bench::load(&settings, &[link], xdp_can_copy_frames());
+        let load = |link, always_copied| {
+            let access = Access {
+                always_copied,
+                ..Access::of_this_kernel()
+            };
+            Bench::load(&settings, &[link], access)
+        };
+        let both = |link| anyhow::Ok([load(link, false)?, load(link, true)?]);
         Ok(Self {
-            ethernet: load(LINK_ETHERNET)?,
-            ip: load(LINK_IP)?,
+            ethernet: both(LINK_ETHERNET)?,
+            ip: both(LINK_IP)?,
         })
     }
 
-    fn bench(&mut self, link: Link) -> &mut Bench {
-        if link == Link::Ip {
+    fn bench(&mut self, link: Link, buffers: Buffers) -> &mut Bench {
+        let benches = if link == Link::Ip {
             &mut self.ip
         } else {
             &mut self.ethernet
-        }
+        };
+        &mut benches[usize::from(buffers == Buffers::Copied)]
     }
 }
 
-fn compare_file(kernel: &mut Kernel, path: &Path) -> Result<Report> {
+fn compare_file(kernel: &mut Kernel, path: &Path) -> Report {
     let mut report = Report::default();
     // The comparison with tshark is where files must be read to their end.
     let (frames, _) = read(path);
@@ -245,8 +257,8 @@ fn compare_file(kernel: &mut Kernel, path: &Path) -> Result<Report> {
         };
         for way in WAYS {
             let count = report.ways.entry(way).or_default();
-            if let Err(error) = compare_packet(kernel.bench(link), count, way, link, number, frame)
-            {
+            let bench = kernel.bench(link, way.buffers);
+            if let Err(error) = compare_packet(bench, count, way, link, number, frame) {
                 report.disagreements.push(format!(
                     "{} frame {number}, {}: {error:#}\n  link type {} bytes {:02x?}",
                     path.display(),
@@ -258,7 +270,7 @@ fn compare_file(kernel: &mut Kernel, path: &Path) -> Result<Report> {
         }
     }
     report.files = usize::from(report.ways.values().any(|count| count.compared > 0));
-    Ok(report)
+    report
 }
 
 /// How the kernel sees interfaces with packets of this type; `None` where it has no such.

@@ -48,8 +48,9 @@ pub struct Config {
     pub filter_bytes: u32,
     /// 1 = one frame in [`TIMED_RUNS`] is timed.
     pub timing: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// 1 = headers are always read through the hook's helper, as they are of packets in several
+    /// buffers. Only tests ask for it.
+    pub always_copied: u32,
 }
 
 /// Of how many frames on a CPU one is timed.
@@ -80,3 +81,5 @@ pub struct Gate {
     /// Explicit padding.
     pub reserved: [u64; 4],
 }
+
+const _: () = assert!(size_of::<Config>() == 3 * 8 + 16 + 10 * 4);

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod lint;
 mod process;
 mod run;
@@ -24,6 +25,7 @@ enum Xtask {
     Run(run::Run),
     Demo(demo::Demo),
     Test(test::Test),
+    Fuzz(fuzz::Fuzz),
     Bench(bench::Bench),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Xtask::Run(run) => run.run(),
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
+        Xtask::Fuzz(fuzz) => fuzz.run(),
         Xtask::Bench(bench) => bench.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),

@@ -24,6 +24,9 @@ const EXCLUDED_PACKAGES: [&str; 3] = ["rustc", "cargo", "rustup"];
 /// What bpf-linker is built with, beside LLVM.
 const LINKER_PACKAGES: [&str; 4] = ["g++", "libxml2-dev", "libzstd-dev", "zlib1g-dev"];
 const LINKER_VERSION: &str = "0.13.0";
+const FUZZER_VERSION: &str = "0.13.2";
+/// What libFuzzer is built with.
+const FUZZER_PACKAGES: &[&str] = &["g++"];
 /// What the program links: libpcap compiles filter expressions.
 pub(crate) const LIBRARIES: &[&str] = &["libpcap-dev"];
 /// What the demonstration makes its network and its traffic with.
@@ -92,6 +95,17 @@ impl Setup {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure of `cargo fuzz`.
+    pub(crate) fn fuzzer(&self) -> Result<()> {
+        self.tools(FUZZER_PACKAGES)?;
+        let output = process::output(process::cargo().args(["fuzz", "--version"]))?;
+        if output.is_some_and(|output| output.status.success()) {
+            return Ok(());
+        }
+        let version = ["cargo-fuzz", "--version", FUZZER_VERSION, "--locked"];
+        self.step(process::cargo().arg("install").args(version))
     }
 
     /// Makes sure of a compiler and a linker for eBPF. `None` only in a dry run.

@@ -195,6 +195,7 @@ async fn session() -> Result<Session> {
         planned: None,
         bins: 30,
         filter: None,
+        timing: false,
         diagnostics: false,
     };
     let interfaces = Interfaces::list().await?.select(&[VETH.to_owned()])?;

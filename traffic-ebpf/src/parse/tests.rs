@@ -410,6 +410,20 @@ proptest! {
     }
 
     #[test]
+    fn errors_fit_the_class_of_the_frame(frame in any_frame()) {
+        let parsed = parse(&frame[..], ETHERNET);
+        let headers = parsed.headers;
+        let protocol = headers.class().protocol;
+        if let Some(error) = headers.error() {
+            prop_assert!(can_have(protocol, headers.ip_version(), error), "{headers:?}");
+        }
+        prop_assert!(parsed.header_len == 0 || protocol.is_tcp() || protocol.is_udp());
+        prop_assert!(headers.tcp_flags == 0 || protocol.is_tcp());
+        prop_assert_eq!(headers.has(FLAG_LATER_FRAGMENT), headers.fragment_offset != 0);
+        prop_assert!(!headers.has(FLAG_LATER_FRAGMENT) || headers.ports().is_none());
+    }
+
+    #[test]
     fn a_damaged_packet_is_parsed_to_consistent_headers(
         at in 0_usize..100,
         value in any::<u8>(),
@@ -425,6 +439,57 @@ proptest! {
             parsed.headers.class().protocol != Protocol::Unparsed || parsed.headers.status != 0
         );
     }
+}
+
+/// Frames whose bytes often lead on: most random ones end at the `EtherType`.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let types = vec![0x0800, 0x86dd, 0x0806, 0x8100, 0x88a8, 0x0026, 0x88cc];
+    let versions = vec![0x45, 0x46, 0x4f, 0x44, 0x60];
+    let protocols = vec![0, 1, 2, 6, 17, 43, 44, 58, 60, 89, 132];
+    let rest = prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 10..160);
+    (
+        prop::sample::select(types),
+        prop::sample::select(versions),
+        prop::sample::select(protocols),
+        rest,
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(
+            |(ether_type, version, proto, mut rest, end): (u16, _, _, Vec<u8>, _)| {
+                (rest[0], rest[6], rest[9]) = (version, proto, proto);
+                let mut frame = ethernet(ether_type, &rest);
+                frame.truncate(end.index(frame.len()) + 1);
+                frame
+            },
+        )
+}
+
+/// Whether a frame of this class and IP version can have this error.
+fn can_have(protocol: Protocol, ip_version: u8, error: ParseError) -> bool {
+    use ParseError as E;
+    let unparsed = protocol == Protocol::Unparsed;
+    match error {
+        E::TruncatedLink
+        | E::TruncatedVlan
+        | E::TooManyVlanTags
+        | E::BadIpv4Header
+        | E::TruncatedIpv6
+        | E::BadIpv6Header => unparsed && ip_version == 0,
+        E::TruncatedArp => protocol == Protocol::Arp,
+        E::TruncatedIpv4 => (unparsed && ip_version == 0) || ip_version == 4,
+        E::BadIpv4Length => !unparsed && ip_version == 4,
+        E::TruncatedExtension | E::TooManyExtensions => unparsed && ip_version == 6,
+        E::NoTransport => ip_version != 0 && has_transport(protocol),
+        E::TruncatedTransport => {
+            protocol.is_tcp() || protocol.is_udp() || protocol == Protocol::Sctp
+        }
+        E::BadTransportLength => protocol.is_tcp() || protocol.is_udp(),
+    }
+}
+
+fn has_transport(protocol: Protocol) -> bool {
+    let others = [Protocol::Sctp, Protocol::Icmp, Protocol::Icmp6];
+    protocol.is_tcp() || protocol.is_udp() || others.contains(&protocol)
 }
 
 fn any_link() -> impl Strategy<Value = Link> {

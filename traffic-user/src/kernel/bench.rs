@@ -23,7 +23,7 @@ use traffic_ebpf::{
 use super::{
     clock::WallClock,
     gate::GateControl,
-    load::{self, LoadError, Settings},
+    load::{self, Access, LoadError, Settings},
     ring::{RingReader, Sink},
     session::{share, take},
     shared::SharedArray,
@@ -66,9 +66,8 @@ pub enum BenchError {
     /// Loading, or reading a map.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The kernel makes no packet of this size: all programs need 14 bytes,
-    /// [`PacketProgram::Xdp`] and the TC programs take what fits a page, and
-    /// [`PacketProgram::XdpFrags`] what fits 18 pages.
+    /// The kernel makes no packet of this size: all programs need 14 bytes, XDP programs take what
+    /// fits 18 pages, and TC programs what fits one.
     #[error("the kernel does not run {0} on {1} bytes")]
     Refused(&'static str, usize),
     /// The run failed.
@@ -94,17 +93,12 @@ const XDP_MD_DATA_END: usize = 4;
 
 impl Bench {
     /// Loads the object with `settings` for packets of `links`, one number of `LINK_…` per
-    /// interface. Packets come from the first. `xdp_load_bytes` says whether programs may use what
-    /// [`super::xdp_can_copy_frames`] asks for.
+    /// interface. Packets come from the first.
     ///
     /// # Errors
     /// When the kernel refuses the object or a map.
-    pub fn load(
-        settings: &Settings,
-        links: &[u32],
-        xdp_load_bytes: bool,
-    ) -> Result<Self, LoadError> {
-        let mut loaded = load::load_for(settings, links, xdp_load_bytes)?;
+    pub fn load(settings: &Settings, links: &[u32], access: Access) -> Result<Self, LoadError> {
+        let mut loaded = load::load_for(settings, links, access)?;
         for (number, link) in (0..).zip(links) {
             let interface = Interface {
                 number,

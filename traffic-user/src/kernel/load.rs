@@ -166,14 +166,34 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 /// Loads the object with the settings for interfaces with these `LINK_…`; programs are loaded into
 /// the kernel one by one when they are attached.
 pub(super) fn load(settings: &Settings, links: &[u32]) -> Result<Loaded, LoadError> {
-    load_for(settings, links, has_xdp_load_bytes())
+    load_for(settings, links, Access::of_this_kernel())
 }
 
-/// As [`load`], for a kernel that has [`Config::xdp_load_bytes`] or has not.
+/// How programs get at the bytes of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// XDP programs use the helpers that [`has_xdp_load_bytes`] asks for.
+    pub xdp_load_bytes: bool,
+    /// Headers are always read through a helper, as of packets in several buffers.
+    pub always_copied: bool,
+}
+
+impl Access {
+    /// What a capture uses.
+    #[must_use]
+    pub fn of_this_kernel() -> Self {
+        Self {
+            xdp_load_bytes: has_xdp_load_bytes(),
+            always_copied: false,
+        }
+    }
+}
+
+/// As [`load`], for programs that get at packets in this way.
 pub(super) fn load_for(
     settings: &Settings,
     links: &[u32],
-    xdp_load_bytes: bool,
+    access: Access,
 ) -> Result<Loaded, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
@@ -198,7 +218,7 @@ pub(super) fn load_for(
         sample: settings.sample,
         selection: settings.selection,
         summaries: u32::from(settings.summaries),
-        xdp_load_bytes: u32::from(xdp_load_bytes),
+        xdp_load_bytes: u32::from(access.xdp_load_bytes),
         single_interface: u32::from(single),
         link: links.first().copied().unwrap_or(LINK_ETHERNET),
         filter_bytes: settings
@@ -206,7 +226,7 @@ pub(super) fn load_for(
             .as_ref()
             .map_or(0, |filter| filter.frame_bytes),
         timing: u32::from(settings.timing),
-        reserved: 0,
+        always_copied: u32::from(access.always_copied),
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
     let interface_room = u32::try_from(room).unwrap_or(u32::MAX);

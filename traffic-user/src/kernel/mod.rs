@@ -24,7 +24,7 @@ pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
 pub use host::{hostname, kernel_release, missed_frames, receive_vlan_offload, speed_bps};
 pub use interfaces::{Interface, InterfaceError, Interfaces, LinkEvent, LinkEvents};
-pub use load::{LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
+pub use load::{Access, LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
 pub use promiscuous::Promiscuous;
 pub use ring::Sink;
 pub use session::{Attached, HookChoice, Session, SessionError};

@@ -1,5 +1,9 @@
 //! The kernel programs. Each looks at a packet and lets it go on.
 //!
+//! Each is one function in the kernel: as one that another calls and that always returns the same, it
+//! would return nothing, and the verifier refuses that when the register of the result happens to
+//! hold a pointer.
+//!
 //! Compiled for the host the file is an empty program, so that lints see all of it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![expect(
@@ -37,6 +41,7 @@ const NEXT: i32 = -1;
 
 /// Arriving frames, before the stack; the frame must lie in one buffer.
 #[xdp]
+#[inline(always)]
 pub fn traffic_xdp(ctx: XdpContext) -> u32 {
     observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
     XDP_PASS
@@ -44,6 +49,7 @@ pub fn traffic_xdp(ctx: XdpContext) -> u32 {
 
 /// Arriving frames, before the stack; the frame may lie in several buffers (Linux 5.18).
 #[xdp(frags)]
+#[inline(always)]
 pub fn traffic_xdp_frags(ctx: XdpContext) -> u32 {
     observe::<XdpHook<'_>>(&ctx, Direction::Ingress);
     XDP_PASS
@@ -51,6 +57,7 @@ pub fn traffic_xdp_frags(ctx: XdpContext) -> u32 {
 
 /// Arriving frames, after GRO.
 #[classifier]
+#[inline(always)]
 pub fn traffic_ingress(ctx: TcContext) -> i32 {
     observe::<SkbHook<'_>>(&ctx, Direction::Ingress);
     NEXT
@@ -58,6 +65,7 @@ pub fn traffic_ingress(ctx: TcContext) -> i32 {
 
 /// Leaving frames, before GSO.
 #[classifier]
+#[inline(always)]
 pub fn traffic_egress(ctx: TcContext) -> i32 {
     observe::<SkbHook<'_>>(&ctx, Direction::Egress);
     NEXT

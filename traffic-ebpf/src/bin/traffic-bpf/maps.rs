@@ -81,7 +81,7 @@ static CONFIG: Config = Config {
     link: 0,
     filter_bytes: 0,
     timing: 0,
-    reserved: 0,
+    always_copied: 0,
 };
 
 /// Reads one field of the settings at run time: the compiler must not use the value above.

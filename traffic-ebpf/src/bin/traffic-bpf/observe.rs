@@ -185,7 +185,8 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         let headers = unsafe { &mut (*self.record.summary()).headers };
         let mut header_len = parse_into(self.hook, link, headers);
         bound::barrier();
-        if headers.status != 0 && self.hook.linear_len() < self.hook.len() {
+        let is_short = headers.status != 0 && self.hook.linear_len() < self.hook.len();
+        if is_short || config!(always_copied) == 1 {
             header_len = self.hook.parse_copied(link, headers);
         }
         self.hook.join(header_len)
