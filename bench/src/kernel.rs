@@ -9,7 +9,7 @@ use aya::{
     programs::{SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
 use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection, record::Summary};
-use traffic_user::kernel::{Bench, PacketProgram, Settings};
+use traffic_user::kernel::{Access, Bench, PacketProgram, Settings};
 
 use crate::{
     Programs,
@@ -190,9 +190,10 @@ fn measure(
         planned: Some(Duration::from_hours(1)),
         bins: 30,
         filter: None,
+        timing: false,
         diagnostics: false,
     };
-    let mut bench = Bench::load(&settings, &[LINK_ETHERNET], true)?;
+    let mut bench = Bench::load(&settings, &[LINK_ETHERNET], Access::of_this_kernel())?;
     let mut costs = Vec::new();
     for program in PROGRAMS {
         for sample in samples {
