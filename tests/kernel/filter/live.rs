@@ -15,7 +15,7 @@ use traffic_tests::{
     program::{Capture, Captured, traffic},
 };
 use traffic_user::{
-    capture_file::{self, CaptureWriter, InterfaceDescription, LinkType},
+    capture_file::{self, CaptureWriter, Frame, InterfaceDescription, LinkType},
     record::Direction,
 };
 
@@ -151,17 +151,17 @@ fn kept_by_tcpdump(file: &Path, filter: &str, directory: &Path) -> Result<Vec<(u
 /// Sends frames as they are.
 fn replay(namespace: &Namespace, frames: &[Vec<u8>], directory: &Path) -> Result<()> {
     let path = directory.join("replay.pcap");
-    let interface = InterfaceDescription {
-        name: VETH.to_owned(),
-        link_type: LinkType::ETHERNET,
-        snaplen: 65_535,
-        filter: String::new(),
-        sample: 1,
-    };
+    let interface = InterfaceDescription::new(VETH, LinkType::ETHERNET);
     let mut writer = CaptureWriter::create(&path, &[interface])?;
     for frame in frames {
-        let wire_len = u32::try_from(frame.len())?;
-        writer.write_frame(0, 1_000_000_000, wire_len, Direction::Egress, frame)?;
+        writer.write_frame(&Frame {
+            interface: 0,
+            timestamp_ns: 1_000_000_000,
+            wire_len: u32::try_from(frame.len())?,
+            direction: Direction::Egress,
+            dropped: 0,
+            data: frame,
+        })?;
     }
     writer.finish(&[])?;
     let path = path.to_str().context("a temporary path is UTF-8")?;
@@ -318,7 +318,11 @@ pub(crate) fn interfaces_of_several_link_types_have_a_filter_each() -> Result<()
 
 pub(crate) fn listings_are_those_of_tcpdump() -> Result<()> {
     for expression in crate::expressions::EXPRESSIONS {
-        let ours = traffic(&["capture", "--dump-filter", "-f", expression])?;
+        let ours = traffic(&[
+            "capture",
+            "--dump-filter",
+            &format!("--filter={expression}"),
+        ])?;
         ensure!(ours.status.success(), "'{expression}': {}", ours.status);
         let theirs = Command::new("tcpdump")
             .args(["-y", "EN10MB", "-d", "--", expression])
