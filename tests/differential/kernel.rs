@@ -220,6 +220,7 @@ impl Kernel {
             planned: None,
             bins: 1,
             filter: None,
+            timing: false,
             diagnostics: false,
         };
         let load = |link, always_copied| {

@@ -132,6 +132,7 @@ fn variants() -> Vec<Variant> {
         settings: Settings {
             selection: Selection::default(),
             filter: None,
+            timing: false,
             count: None,
             snaplen: 0,
             sample: 1,

@@ -9,7 +9,7 @@ use traffic_tests::{Need, corpus};
 use traffic_user::{
     capture_file::{self, LinkType},
     filter::{self, Program},
-    kernel::{Bench, BenchError, PacketProgram, Settings, Sink, xdp_can_copy_frames},
+    kernel::{Access, Bench, BenchError, PacketProgram, Settings, Sink},
     record::PacketRecord,
 };
 
@@ -36,9 +36,10 @@ impl Filtered {
             bins: 1,
             filter: Some(filter::translate(&[(LINK_ETHERNET, program)])?),
             diagnostics: false,
+            timing: false,
         };
         Ok(Self {
-            bench: Bench::load(&settings, &[LINK_ETHERNET], xdp_can_copy_frames())?,
+            bench: Bench::load(&settings, &[LINK_ETHERNET], Access::of_this_kernel())?,
         })
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn answer(args: ExtcapCli) -> Result<ExitCode> {
         return Err(UsageError(message).into());
     };
     if args.capture {
-        return capture::run(capture_args(&args, name)?).await;
+        return Box::pin(capture::run(capture_args(&args, name)?)).await;
     }
     if args.extcap_config {
         println!("{SETTINGS}");

@@ -28,7 +28,10 @@ pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; cha
 /// `Content-Type` of [`text_format`].
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics in OpenMetrics 1.0.
+/// The metrics in `OpenMetrics` 1.0.
+///
+/// # Panics
+/// Never: writing to a string does not fail.
 #[must_use]
 pub fn open_metrics(live: Arc<LiveReport>) -> String {
     let mut registry = Registry::default();

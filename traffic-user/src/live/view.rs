@@ -99,10 +99,8 @@ impl FileSoFar {
         fs::File::open(&path)
             .and_then(|mut file| file.read_exact(&mut begin))
             .ok()?;
-        (begin == PCAPNG).then(|| Self {
-            bytes: metadata.len(),
-            path,
-        })
+        let bytes = metadata.len();
+        (begin == PCAPNG).then_some(Self { path, bytes })
     }
 }
 
@@ -265,7 +263,7 @@ impl Publisher {
     pub fn publish(&mut self, moment: Moment, begun: Instant) {
         let mut places = moment.snapshot.places.clone();
         for (key, count) in &moment.snapshot.numbered {
-            if let Some(total) = whole_class(&mut places, key) {
+            if let Some(total) = whole_class(&mut places, *key) {
                 *total += *count;
             }
         }
@@ -314,10 +312,10 @@ impl Publisher {
 }
 
 /// The counter of all numbers of a numbered class.
-fn whole_class<'a>(
-    places: &'a mut [Counters],
-    key: &NumberedKey,
-) -> Option<&'a mut traffic_ebpf::tally::Count> {
+fn whole_class(
+    places: &mut [Counters],
+    key: NumberedKey,
+) -> Option<&mut traffic_ebpf::tally::Count> {
     let place = places.get_mut(usize::try_from(key.place).ok()?)?;
     let protocol = Protocol::from_index(key.protocol);
     Some(&mut place.protocols[version_index(key.ip_version)][protocol as usize])

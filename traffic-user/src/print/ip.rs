@@ -89,7 +89,8 @@ fn v4_packet(
         data: data.get(header_len..)?,
         len: total_len - header_len,
     };
-    if be16(data, 6)? & 0x1fff == 0 {
+    let offset = be16(data, 6)? & 0x1fff;
+    if offset == 0 {
         transport(header[9], &datagram, context, out);
     } else {
         datagram.put_addresses(out);

@@ -161,7 +161,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         destinations: rows(&tables.destinations),
         conversations: rows(&tables.conversations),
         ports: rows(&tables.ports),
-        dns: dns_summary(&dns),
+        dns: dns_summary(dns),
         dns_names: dns.top(run.top).into_iter().map(dns_row).collect(),
         tcp_flags: tables.tcp_flags.iter().map(flags_row).collect(),
         vlans: tables.vlans.iter().map(vlan_row).collect(),

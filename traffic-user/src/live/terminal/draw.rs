@@ -391,7 +391,9 @@ fn footer(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     } else {
         let mut line = format!("p pause  w window  s by {}  / filter", screen.sort.label());
         if !screen.filter.is_empty() {
-            line.push_str(&format!(" ({})", printable(&screen.filter)));
+            line.push_str(" (");
+            line.push_str(&printable(&screen.filter));
+            line.push(')');
         }
         line.push_str("  Tab tables  S save  ? help  q quit");
         Line::styled(line, screen.style.faint())
@@ -522,12 +524,12 @@ mod tests {
                     _ => runs.push((look, 1)),
                 }
             }
-            let runs: String = runs
+            let runs: Vec<String> = runs
                 .iter()
                 .filter(|(look, _)| look != "Reset/Reset/NONE")
                 .map(|(look, times)| format!(" {times}×{look}"))
                 .collect();
-            format!("{symbols}|{runs}\n")
+            format!("{symbols}|{}\n", runs.concat())
         });
         lines.collect()
     }

@@ -126,6 +126,7 @@ impl Screen {
         self.choose(key.code)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other keys do nothing")]
     fn choose(&mut self, key: KeyCode) -> Option<Action> {
         match key {
             KeyCode::Char('q') => return Some(Action::Quit),
@@ -148,6 +149,7 @@ impl Screen {
         None
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other keys do nothing")]
     fn type_filter(&mut self, key: KeyCode) {
         match key {
             KeyCode::Enter => self.is_typing = false,

@@ -54,6 +54,10 @@ impl Style {
         }
     }
 
+    #[expect(
+        clippy::unused_self,
+        reason = "bold in every style, asked for like the others"
+    )]
     pub(super) fn title(self) -> Painted {
         Painted::new().add_modifier(Modifier::BOLD)
     }
