@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             runtime.block_on(capture::run(args))
         }
         None => {
-            Cli::command().print_help().context("print help")?;
+            eprint!("{}", Cli::command().render_help());
             Ok(ExitCode::from(USAGE))
         }
     }

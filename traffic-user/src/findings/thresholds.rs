@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A threshold. The discriminant is its row in [`TABLE`].
+/// A threshold. The discriminant is its row in the table below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threshold {
     /// TCP targets (address and port) that one source tries within a minute.

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ratatui::{
@@ -37,6 +37,8 @@ use crate::diagnostics;
 
 /// How long a key may wait for its effect, and a report for being shown.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the view may take to restore the terminal.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes a report to files; says which, or why not.
 pub type Save = Box<dyn Fn(&LiveReport) -> String + Send>;
@@ -94,7 +96,15 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(POLL / 4);
+        }
+        // Reading keys never ends on a terminal that was taken away; then the thread is left behind.
+        if thread.is_finished() {
             // It has said why it panicked.
             let _ = thread.join();
         }

@@ -152,7 +152,7 @@ impl ChartKind {
 /// Writes the histogram of packets over time to `path`, as PNG or SVG by its extension.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_histogram(report: &Report, path: &Path, size: (u32, u32)) -> Result<(), ChartError> {
     let options = ChartOptions {
         size,

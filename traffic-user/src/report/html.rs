@@ -24,7 +24,7 @@ const LIVE_STYLE: &str = include_str!("html/live.css");
 const LIVE_SCRIPT: &str = include_str!("html/live.js");
 const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
 const LIVE_SCRIPT_HASH: &str = "mAJzepGNDcAKYhvguszZJEHECwEXd7U6Z9MygRfXCVw=";
-const SCRIPT_HASH: &str = "mMS2S6KLhz24oCVqYaoD4Oy06wddQcOui/XvmIiy/G0=";
+const SCRIPT_HASH: &str = "63EiDvB671/twBfPZLW09W4w2c1JFqknKMKvxFKmNgQ=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
