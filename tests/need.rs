@@ -26,6 +26,10 @@ pub enum Need {
     Program,
     /// The eBPF object, as `TRAFFIC_EBPF_OBJ` names it.
     Object,
+    /// What [`VethPair`](crate::netns::VethPair) takes: two namespaces with a link between them.
+    VethPair,
+    /// The program, its object, and a pair of namespaces to run it in.
+    Capture,
     /// A program with this name.
     Tool(&'static str),
     /// Captures from elsewhere, as `TRAFFIC_CORPUS` names their directory.
@@ -47,6 +51,13 @@ impl Need {
             Self::Root => missing_capability(),
             Self::Program => unset(program::BINARY),
             Self::Object => unset(program::OBJECT),
+            Self::VethPair => first_missing(&[
+                Self::Root,
+                Self::Tool("ip"),
+                Self::Tool("ethtool"),
+                Self::Tool("ping"),
+            ]),
+            Self::Capture => first_missing(&[Self::Program, Self::Object, Self::VethPair]),
             Self::Tool(name) => (!is_installed(name)).then(|| name.to_owned()),
             Self::Corpus => unset(CORPUS),
             Self::Long => env::var_os("TRAFFIC_LONG")
@@ -71,6 +82,10 @@ pub fn corpus() -> PathBuf {
 
 fn unset(variable: &str) -> Option<String> {
     env::var_os(variable).is_none().then(|| variable.to_owned())
+}
+
+fn first_missing(needs: &[Need]) -> Option<String> {
+    needs.iter().find_map(|need| need.missing())
 }
 
 fn missing_capability() -> Option<String> {

@@ -8,7 +8,7 @@ use aya::{
     Ebpf,
     programs::{SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
-use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection, record::Summary};
+use traffic_ebpf::{config::LINK_ETHERNET, record::Summary};
 use traffic_user::kernel::{Access, Bench, PacketProgram, Settings};
 
 use crate::{
@@ -181,17 +181,12 @@ fn measure(
     repetitions: u16,
 ) -> Result<Vec<Cost>> {
     let settings = Settings {
-        selection: Selection(0),
-        count: None,
         snaplen: mode.snaplen,
         sample: mode.sample,
         summaries: mode.summaries,
         ring_bytes: RING_BYTES,
         planned: Some(Duration::from_hours(1)),
-        bins: 30,
-        filter: None,
-        timing: false,
-        diagnostics: false,
+        ..Settings::default()
     };
     let mut bench = Bench::load(&settings, &[LINK_ETHERNET], Access::of_this_kernel())?;
     let mut costs = Vec::new();

@@ -17,7 +17,6 @@ use anyhow::{Result, ensure};
 use traffic_ebpf::{
     config::{LINK_ETHERNET, LINK_IP},
     parse::{Link, parse},
-    protocol::Selection,
     record::{EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Headers},
 };
 use traffic_tests::corpus;
@@ -211,17 +210,9 @@ struct Kernel {
 impl Kernel {
     fn load() -> Result<Self> {
         let settings = Settings {
-            selection: Selection::default(),
-            count: None,
             snaplen: SNAPLEN,
-            sample: 1,
-            summaries: true,
-            ring_bytes: 4 << 20,
-            planned: None,
             bins: 1,
-            filter: None,
-            timing: false,
-            diagnostics: false,
+            ..Settings::default()
         };
         let load = |link, always_copied| {
             let access = Access {

@@ -13,16 +13,7 @@ use traffic_tests::{
     program::{binary, traffic},
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-    Need::Tool("tshark"),
-    Need::Tool("unshare"),
-];
+const NEEDS: &[Need] = &[Need::Capture, Need::Tool("tshark"), Need::Tool("unshare")];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[

@@ -22,24 +22,8 @@ use traffic_tests::{
 };
 use traffic_user::capture_file;
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-];
-const WITH_TSHARK: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-    Need::Tool("tshark"),
-    Need::Tool("capinfos"),
-];
+const NEEDS: &[Need] = &[Need::Capture];
+const WITH_TSHARK: &[Need] = &[Need::Capture, Need::Tool("tshark"), Need::Tool("capinfos")];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[

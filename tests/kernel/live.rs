@@ -17,32 +17,11 @@ use traffic_tests::{
     wait_until,
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-    Need::Tool("curl"),
-];
-const TERMINAL: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-    Need::Tool("tmux"),
-];
+const NEEDS: &[Need] = &[Need::Capture, Need::Tool("curl")];
+const TERMINAL: &[Need] = &[Need::Capture, Need::Tool("tmux")];
 const PROMETHEUS: &[Need] = &[
     Need::Long,
-    Need::Root,
-    Need::Program,
-    Need::Object,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
+    Need::Capture,
     Need::Tool("prometheus"),
     Need::Tool("promtool"),
 ];

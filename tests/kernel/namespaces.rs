@@ -8,12 +8,7 @@ use traffic_tests::{
     netns::{VETH, VethOptions, VethPair},
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-];
+const NEEDS: &[Need] = &[Need::VethPair];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[

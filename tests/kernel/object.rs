@@ -130,17 +130,8 @@ fn accepts<'a>(variants: impl Iterator<Item = &'a Variant>) -> Result<()> {
 fn variants() -> Vec<Variant> {
     let plain = Variant {
         settings: Settings {
-            selection: Selection::default(),
-            filter: None,
-            timing: false,
-            count: None,
-            snaplen: 0,
-            sample: 1,
-            summaries: true,
             ring_bytes: 4096,
-            planned: None,
-            bins: 30,
-            diagnostics: false,
+            ..Settings::default()
         },
         links: &[LINK_ETHERNET],
         access: Access {

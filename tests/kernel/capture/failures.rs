@@ -22,13 +22,7 @@ use crate::{
     send::{DATAGRAMS, Stage},
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("ping"),
-];
+const NEEDS: &[Need] = &[Need::Capture];
 
 pub(crate) const TESTS: Tests = &[
     Test::new(
@@ -43,12 +37,7 @@ pub(crate) const TESTS: Tests = &[
     ),
     Test::new(
         "a_missing_privilege_is_named",
-        &[
-            Need::Root,
-            Need::Program,
-            Need::Tool("ip"),
-            Need::Tool("setpriv"),
-        ],
+        &[Need::Capture, Need::Tool("setpriv")],
         a_missing_privilege_is_named,
     ),
     Test::new(
@@ -68,12 +57,7 @@ pub(crate) const TESTS: Tests = &[
     ),
     Test::new(
         "a_full_disk_keeps_what_was_written",
-        &[
-            Need::Root,
-            Need::Program,
-            Need::Tool("ip"),
-            Need::Tool("capinfos"),
-        ],
+        &[Need::Capture, Need::Tool("capinfos")],
         a_full_disk_keeps_what_was_written,
     ),
     Test::new(

@@ -20,13 +20,7 @@ use crate::{
     ledger::balanced,
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Tool("ip"),
-    Need::Tool("ping"),
-    Need::Tool("tshark"),
-];
+const NEEDS: &[Need] = &[Need::Capture, Need::Tool("tshark")];
 
 pub(crate) const TESTS: Tests = &[
     Test::new(

@@ -13,7 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use traffic_ebpf::{protocol::Selection, record::FrameHeader};
+use traffic_ebpf::record::FrameHeader;
 use traffic_tests::{
     Test,
     netns::{Namespace, VETH},
@@ -186,17 +186,8 @@ impl Sink for Arrivals {
 
 async fn session() -> Result<Session> {
     let settings = Settings {
-        selection: Selection::default(),
-        count: None,
-        snaplen: 0,
-        sample: 1,
-        summaries: true,
         ring_bytes: 1 << 20,
-        planned: None,
-        bins: 30,
-        filter: None,
-        timing: false,
-        diagnostics: false,
+        ..Settings::default()
     };
     let interfaces = Interfaces::list().await?.select(&[VETH.to_owned()])?;
     let mut session = Session::start(&settings, &interfaces, HookChoice::Tc, (true, false))?;

@@ -18,10 +18,7 @@ use traffic_tests::{Need, Test};
 
 /// What every test here needs.
 const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
+    Need::Capture,
     Need::Tool("tcpdump"),
     Need::Tool("tcpreplay"),
 ];

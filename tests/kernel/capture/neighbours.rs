@@ -17,14 +17,7 @@ use crate::{
     send::{DATAGRAMS, Stage},
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
-    Need::Tool("bpftool"),
-    Need::Tool("tc"),
-];
+const NEEDS: &[Need] = &[Need::Capture, Need::Tool("bpftool"), Need::Tool("tc")];
 
 pub(crate) const TESTS: Tests = &[
     Test::new(

@@ -12,10 +12,7 @@ use traffic_tests::{Need, Test};
 
 const LOAD: &[Need] = &[Need::Root, Need::Object];
 const LIVE: &[Need] = &[
-    Need::Root,
-    Need::Program,
-    Need::Tool("ip"),
-    Need::Tool("ethtool"),
+    Need::Capture,
     Need::Tool("tcpdump"),
     Need::Tool("tcpreplay"),
     Need::Tool("python3"),

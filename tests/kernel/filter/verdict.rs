@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use pcap::{Capture, Linktype};
-use traffic_ebpf::{config::LINK_ETHERNET, protocol::Selection, record::FrameHeader};
+use traffic_ebpf::{config::LINK_ETHERNET, record::FrameHeader};
 use traffic_tests::{Need, corpus};
 use traffic_user::{
     capture_file::{self, LinkType},
@@ -26,17 +26,10 @@ pub(crate) struct Filtered {
 impl Filtered {
     pub(crate) fn new(program: &Program) -> Result<Self> {
         let settings = Settings {
-            selection: Selection::default(),
-            count: None,
-            snaplen: 0,
-            sample: 1,
-            summaries: true,
             ring_bytes: 1 << 16,
-            planned: None,
             bins: 1,
             filter: Some(filter::translate(&[(LINK_ETHERNET, program)])?),
-            diagnostics: false,
-            timing: false,
+            ..Settings::default()
         };
         Ok(Self {
             bench: Bench::load(&settings, &[LINK_ETHERNET], Access::of_this_kernel())?,

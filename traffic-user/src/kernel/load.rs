@@ -49,6 +49,25 @@ pub struct Settings {
     pub diagnostics: bool,
 }
 
+impl Default for Settings {
+    /// Every packet counted and summarised, no frames, through a ring of 4 MiB.
+    fn default() -> Self {
+        Self {
+            selection: Selection::default(),
+            count: None,
+            snaplen: 0,
+            sample: 1,
+            summaries: true,
+            ring_bytes: 4 << 20,
+            planned: None,
+            bins: 30,
+            timing: false,
+            filter: None,
+            diagnostics: false,
+        }
+    }
+}
+
 /// Why the programs could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
