@@ -2,6 +2,7 @@
 
 mod extcap;
 mod files;
+mod fleet;
 mod print;
 
 use std::{
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use fleet::{ExportArgs, FleetArgs, FleetCommand, InitArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
 
 use crate::{
@@ -39,7 +41,10 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces) | None => return 0,
+            Some(
+                Command::Print(_) | Command::Extcap(_) | Command::Interfaces | Command::Fleet(_),
+            )
+            | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -58,6 +63,8 @@ pub enum Command {
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
     Interfaces,
+    /// Prepares a database for many hosts' captures.
+    Fleet(FleetArgs),
 }
 
 /// Arguments of `traffic capture`.
@@ -89,7 +96,7 @@ pub struct CaptureArgs {
     #[arg(long = "protocol", value_enum, value_name = "NAME")]
     pub protocols: Vec<ProtocolArg>,
     /// Time to capture: `90`, `60s`, `5m`, `2h`; a bare number is seconds; 0 = until stopped,
-    /// which is the default with -C, -G, -a or -b.
+    /// which is the default with -C, -G, -a, -b or --to.
     #[arg(short, long, value_name = "TIME", default_value = "60s", default_value_ifs = ROTATION, value_parser = parse_duration)]
     pub duration: Duration,
     /// Stop after this many matched frames.
@@ -124,6 +131,9 @@ pub struct CaptureArgs {
     /// users of this machine do not see. Needed for an address that is not loopback.
     #[arg(long, value_name = "TOKEN", requires = "listen")]
     pub token: Option<String>,
+    /// Where to send the traffic as rows.
+    #[command(flatten)]
+    pub export: ExportArgs,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,
@@ -256,7 +266,8 @@ impl OutputArgs {
 }
 
 /// Arguments with which a capture goes on until they, or a signal, end it.
-const ROTATION: [(&str, ArgPredicate, &str); 4] = [
+const ROTATION: [(&str, ArgPredicate, &str); 5] = [
+    ("to", ArgPredicate::IsPresent, "0"),
     ("file_size", ArgPredicate::IsPresent, "0"),
     ("rotate_seconds", ArgPredicate::IsPresent, "0"),
     ("autostop", ArgPredicate::IsPresent, "0"),

@@ -64,6 +64,12 @@ impl Stages {
         self
     }
 
+    /// Packets taken so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.analysis.records()
+    }
+
     /// Takes packets that matched, in any order of time.
     pub fn packets(&mut self, records: &[PacketRecord]) {
         for record in records {

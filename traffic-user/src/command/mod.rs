@@ -5,6 +5,7 @@ mod capture;
 mod extcap;
 mod extract;
 mod filter;
+mod fleet;
 mod interfaces;
 mod output;
 mod packet_log;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Print(args)) => print::run(&args),
+        Some(Command::Fleet(args)) => runtime.block_on(fleet::run(args.command)),
         Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {

@@ -411,6 +411,16 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
     ] {
         writeln!(out, "  {name:<30}{value:>20}")?;
     }
+    for (name, value) in [
+        ("rows to export", ledger.export_rows),
+        ("  stored", ledger.export_stored),
+        ("  waiting in the spool", ledger.export_waiting),
+        ("  lost", ledger.export_lost),
+    ] {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<30}{value:>20}")?;
+        }
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod describe;
+mod export;
 mod file;
 mod lines;
 mod live;
@@ -26,6 +27,7 @@ use traffic_ebpf::tally::{Counters, Tally};
 use self::{
     compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    export::Export,
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
@@ -53,6 +55,7 @@ use crate::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
     },
+    snapshot::Snapshot,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -81,11 +84,17 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .collect();
     let outputs = Outputs::new(&args.output, &others)?;
     let mut views = Views::new(&args)?;
+    let export = export::prepare(&args).await?;
     let mut capture = Capture::start(&args, &selected)?;
+    if let Some((export, note)) = export {
+        capture.export = Some(export);
+        capture.notes.extend(note);
+    }
     if args.output.verbose > 0 {
         capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
     }
     capture.announce(&args);
+    capture.begin_export(&args)?;
     views.show(&args)?;
     let end = capture
         .until_stopped(&args, signals, events, &mut views)
@@ -135,6 +144,7 @@ struct Capture {
     missed: Vec<Option<u64>>,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
+    export: Option<Export>,
     _promiscuous: Vec<Promiscuous>,
 }
 
@@ -166,6 +176,7 @@ impl Capture {
             notes,
             missed: selected.iter().map(kernel::missed_frames).collect(),
             own_counts: None,
+            export: None,
             _promiscuous: promiscuous,
         })
     }
@@ -234,6 +245,7 @@ impl Capture {
                     if views.is_due() {
                         self.publish(args, views)?;
                     }
+                    self.export(&progress)?;
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
@@ -316,9 +328,57 @@ impl Capture {
         Ok(!self.session.is_open())
     }
 
+    /// Enters the run into the list of captures.
+    fn begin_export(&mut self, args: &CaptureArgs) -> Result<()> {
+        if self.export.is_some() {
+            let (report, _, _) = self.so_far(args)?;
+            let started_ns = self.session.started_ns();
+            if let Some(export) = &mut self.export {
+                export.begin(started_ns, &report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Exports what was counted, when a bin has ended.
+    fn export(&mut self, progress: &Progress) -> Result<()> {
+        let elapsed_ns = self.session.elapsed_ns();
+        let Some(export) = &mut self.export else {
+            return Ok(());
+        };
+        if export.is_due(elapsed_ns) {
+            let snapshot = self.session.running()?;
+            export.bin(elapsed_ns, &snapshot, self.take.stages.delivered());
+        }
+        for note in export.news() {
+            progress.say(&format!("note: {note}"));
+            self.notes.push(note);
+        }
+        Ok(())
+    }
+
     /// Gives a report of what there is so far to the live views.
     fn publish(&mut self, args: &CaptureArgs, views: &mut Views) -> Result<()> {
         let begun = Clock::now();
+        let (report, elapsed_ns, snapshot) = self.so_far(args)?;
+        let moment = Moment {
+            report,
+            elapsed_ns,
+            snapshot,
+            ring_unread_bytes: self.session.take_most_unread(),
+            file: self
+                .take
+                .file
+                .as_ref()
+                .map(CaptureFile::target)
+                .and_then(FileSoFar::of),
+        };
+        views.publish(moment, begun);
+        Ok(())
+    }
+
+    /// The report of what there is so far, how old the capture is, and what the kernel counted.
+    fn so_far(&mut self, args: &CaptureArgs) -> Result<(Report, u64, Snapshot)> {
         let written = self.take.file.as_mut().map(CaptureFile::so_far);
         let elapsed_ns = self.session.elapsed_ns();
         let snapshot = self.session.running()?;
@@ -336,20 +396,8 @@ impl Capture {
             top: args.output.top.max(LIVE_ROWS),
             ..run_of(args, attached, live, self.notes.clone())
         };
-        let moment = Moment {
-            report: assemble::so_far(&mut self.take.stages, run),
-            elapsed_ns,
-            snapshot,
-            ring_unread_bytes: self.session.take_most_unread(),
-            file: self
-                .take
-                .file
-                .as_ref()
-                .map(CaptureFile::target)
-                .and_then(FileSoFar::of),
-        };
-        views.publish(moment, begun);
-        Ok(())
+        let report = assemble::so_far(&mut self.take.stages, run);
+        Ok((report, elapsed_ns, snapshot))
     }
 
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
@@ -371,7 +419,7 @@ impl Capture {
             }
         }
         self.session.detach().await;
-        let last = views.is_watched().then(|| snapshot.clone());
+        let last = (views.is_watched() || self.export.is_some()).then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
@@ -391,7 +439,10 @@ impl Capture {
             is_running: false,
         };
         let run = run_of(args, &attached, live, self.notes);
-        let report = assemble::report(self.take.stages, run);
+        let mut report = assemble::report(self.take.stages, run);
+        if let (Some(export), Some(snapshot)) = (self.export, &last) {
+            export.finish(duration_ns, snapshot, &mut report);
+        }
         if let Some(snapshot) = last {
             let moment = Moment {
                 report: report.clone(),
