@@ -15,9 +15,12 @@
 //! }
 //! ```
 
+pub mod clickhouse;
+pub mod ledger;
 mod need;
 pub mod netns;
 pub mod program;
+pub mod stage;
 
 use std::{
     env,

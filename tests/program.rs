@@ -93,9 +93,20 @@ impl Capture {
     /// # Errors
     /// When it ends or a deadline passes before it listens; with its stderr.
     pub fn start(namespace: &Namespace, args: &[&str]) -> Result<Self> {
+        Self::start_as(namespace.command(binary()), args)
+    }
+
+    /// The same from this process's namespace.
+    ///
+    /// # Errors
+    /// As [`Capture::start`].
+    pub fn start_here(args: &[&str]) -> Result<Self> {
+        Self::start_as(Command::new(binary()), args)
+    }
+
+    fn start_as(mut program: Command, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut child = namespace
-            .command(binary())
+        let mut child = program
             .arg("capture")
             .args(args)
             .arg("--json")

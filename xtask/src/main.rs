@@ -1,5 +1,6 @@
 //! Sets up, builds, demonstrates and tests traffic. One file per command.
 
+mod aside;
 mod bench;
 mod build;
 mod ci;
@@ -7,6 +8,7 @@ mod demo;
 mod fuzz;
 mod lint;
 mod process;
+mod reproducible;
 mod run;
 mod setup;
 mod test;

@@ -71,7 +71,7 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         Command::Read(_)
         | Command::Print(_)
         | Command::Extcap(_)
-        | Command::Interfaces
+        | Command::Interfaces(_)
         | Command::Fleet(_) => None,
     }
 }

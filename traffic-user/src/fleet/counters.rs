@@ -46,7 +46,7 @@ impl Differences {
     pub fn timeline(
         &mut self,
         bin: &Bin<'_>,
-        interfaces: &[String],
+        interfaces: &[&str],
         snapshot: &Snapshot,
         rows: &mut Rows,
     ) {
@@ -81,7 +81,7 @@ impl Differences {
     pub fn tallies(
         &mut self,
         bin: &Bin<'_>,
-        interfaces: &[String],
+        interfaces: &[&str],
         snapshot: &Snapshot,
         run: &[(&'static str, u64)],
         rows: &mut Rows,
@@ -126,8 +126,8 @@ fn step(before: &mut u64, value: u64) -> Change {
     change
 }
 
-fn interface(interfaces: &[String], place: usize) -> &str {
-    interfaces.get(place / 2).map_or("", String::as_str)
+fn interface<'a>(interfaces: &[&'a str], place: usize) -> &'a str {
+    interfaces.get(place / 2).copied().unwrap_or_default()
 }
 
 /// Every counter of frames and bytes: place, class, IP version.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn bins_add_up_to_the_counters() {
-        let interfaces = ["eth0".to_owned()];
+        let interfaces = ["eth0"];
         let mut differences = Differences::default();
         let mut sizes = Vec::new();
         for packets in [5, 5, 7] {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_row_says_what_was_before_it() {
-        let interfaces = ["eth0".to_owned()];
+        let interfaces = ["eth0"];
         let mut differences = Differences::default();
         let mut rows = Rows::default();
         differences.timeline(&BIN, &interfaces, &snapshot(5), &mut rows);
@@ -216,9 +216,9 @@ mod tests {
         snapshot.places[1].tallies[Tally::Seen as usize] = 9;
         snapshot.places[1].errors[ParseError::TruncatedArp as usize - 1] = 2;
         let run = [("summaries_delivered", 4), ("summaries_lost", 0)];
-        differences.tallies(&BIN, &["eth0".to_owned()], &snapshot, &run, &mut rows);
+        differences.tallies(&BIN, &["eth0"], &snapshot, &run, &mut rows);
         assert_eq!(rows.count, 3);
-        differences.tallies(&BIN, &["eth0".to_owned()], &snapshot, &run, &mut rows);
+        differences.tallies(&BIN, &["eth0"], &snapshot, &run, &mut rows);
         assert_eq!(rows.count, 3);
     }
 

@@ -21,7 +21,7 @@ use crate::{
         store::{Store, StoreError},
         table::{Bin, CaptureRow, Rows, Table},
     },
-    kernel,
+    kernel::{self, Attached},
     report::{Ledger, Report},
     snapshot::Snapshot,
 };
@@ -41,7 +41,6 @@ pub(super) struct Export {
     differences: Differences,
     host: String,
     run: u64,
-    interfaces: Vec<String>,
     started_ns: u64,
     /// End of the last bin, in nanoseconds since the gate opened.
     last_ns: u64,
@@ -69,6 +68,8 @@ pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option
     let store = connect(target, password_file.as_deref())?;
     let note = check(&store).await?;
     let run = RandomState::new().build_hasher().finish();
+    // Connections belong to the thread that uses them.
+    let store = connect(target, password_file.as_deref())?;
     let exporter = Exporter::start(store, spool, *spool_size, (now_ns(), run))
         .with_context(|| format!("export to {target} over {} (--spool)", spool.display()))?;
     let export = Export {
@@ -76,7 +77,6 @@ pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option
         differences: Differences::default(),
         host: host_name.clone().unwrap_or_else(kernel::hostname),
         run,
-        interfaces: Vec::new(),
         started_ns: 0,
         last_ns: 0,
         bins: 0,
@@ -113,11 +113,6 @@ impl Export {
     /// The gate is open: the run is entered into the list of captures.
     pub(super) fn begin(&mut self, started_ns: u64, report: &Report) {
         self.started_ns = started_ns;
-        self.interfaces = report
-            .interfaces
-            .iter()
-            .map(|row| row.name.clone())
-            .collect();
         let rows = self.capture_row(0, report, String::new());
         self.send(Some(rows));
     }
@@ -128,12 +123,18 @@ impl Export {
     }
 
     /// Takes what was counted up to `elapsed_ns` after the gate opened.
-    pub(super) fn bin(&mut self, elapsed_ns: u64, snapshot: &Snapshot, delivered: u64) {
+    pub(super) fn bin(
+        &mut self,
+        elapsed_ns: u64,
+        attached: &[Attached],
+        snapshot: &Snapshot,
+        delivered: u64,
+    ) {
         let run = [
             ("summaries_delivered", delivered),
             ("summaries_lost", snapshot.summaries_lost()),
         ];
-        self.count(elapsed_ns, snapshot, &run);
+        self.count(elapsed_ns, attached, snapshot, &run);
         self.bins += 1;
         if self.bins >= MOST_BINS || self.timeline.count >= MOST_ROWS {
             self.send(None);
@@ -146,8 +147,19 @@ impl Export {
     }
 
     /// Sends what is left with the report's ledger, and enters into that what became of the rows.
-    pub(super) fn finish(mut self, duration_ns: u64, snapshot: &Snapshot, report: &mut Report) {
-        self.count(duration_ns, snapshot, &run_tallies(&report.ledger));
+    pub(super) fn finish(
+        mut self,
+        duration_ns: u64,
+        attached: &[Attached],
+        snapshot: &Snapshot,
+        report: &mut Report,
+    ) {
+        self.count(
+            duration_ns,
+            attached,
+            snapshot,
+            &run_tallies(&report.ledger),
+        );
         enter(&mut report.ledger, self.exporter.exported());
         let ended_ns = self.started_ns + duration_ns;
         let ledger = json(&report.ledger);
@@ -158,7 +170,14 @@ impl Export {
         report.notes.extend(news);
     }
 
-    fn count(&mut self, elapsed_ns: u64, snapshot: &Snapshot, run: &[(&'static str, u64)]) {
+    fn count(
+        &mut self,
+        elapsed_ns: u64,
+        attached: &[Attached],
+        snapshot: &Snapshot,
+        run: &[(&'static str, u64)],
+    ) {
+        let interfaces: Vec<_> = attached.iter().map(|a| a.interface.name.as_str()).collect();
         let bin = Bin {
             host: &self.host,
             run: self.run,
@@ -167,13 +186,12 @@ impl Export {
         };
         let Self {
             differences,
-            interfaces,
             timeline,
             tallies,
             ..
         } = self;
-        differences.timeline(&bin, interfaces, snapshot, timeline);
-        differences.tallies(&bin, interfaces, snapshot, run, tallies);
+        differences.timeline(&bin, &interfaces, snapshot, timeline);
+        differences.tallies(&bin, &interfaces, snapshot, run, tallies);
         self.last_ns = elapsed_ns;
     }
 
