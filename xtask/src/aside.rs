@@ -36,18 +36,15 @@ impl Setup {
         if unpacked.exists() || process::find("dpkg").is_none() {
             return Ok(());
         }
-        let packages = match needed(CLICKHOUSE)? {
-            Some(packages) => packages,
+        let packages = if let Some(packages) = needed(CLICKHOUSE)? {
+            packages
+        } else {
             // A new machine has no lists of packages.
-            None => {
-                self.administrate(&["apt-get", "update"])?;
-                let needed = needed(CLICKHOUSE)?;
-                ensure!(
-                    needed.is_some() || self.is_dry_run(),
-                    "no package {CLICKHOUSE}"
-                );
-                needed.unwrap_or_default()
-            }
+            self.administrate(&["apt-get", "update"])?;
+            let needed = needed(CLICKHOUSE)?;
+            let known = needed.is_some() || self.is_dry_run();
+            ensure!(known, "no package {CLICKHOUSE}");
+            needed.unwrap_or_default()
         };
         let half = directory().join("clickhouse.half");
         if half.exists() {

@@ -213,15 +213,16 @@ impl Carrier {
             }
             let next_try = self.retry_at.filter(|_| sending.is_none());
             tokio::select! {
-                parcel = self.receiver.recv(), if !is_over => match parcel {
-                    Some(parcel) => self.take(parcel),
-                    None => {
+                parcel = self.receiver.recv(), if !is_over => {
+                    if let Some(parcel) = parcel {
+                        self.take(parcel);
+                    } else {
                         deadline = Some(Instant::now() + LINGER);
                         // A server that is away has a last chance.
                         self.is_away = false;
                         self.retry_at = None;
                     }
-                },
+                }
                 result = sent(&mut sending) => {
                     if let Some((next, _)) = sending.take() {
                         self.answer(&next, result);

@@ -135,7 +135,7 @@ pub(super) mod tests {
                 table: Table::Timeline,
                 rows: Rows {
                     count,
-                    bytes: (0..bytes).map(|n| (n * 7919 >> 3) as u8).collect(),
+                    bytes: (0..=u8::MAX).cycle().take(bytes).collect(),
                 },
             }],
         }

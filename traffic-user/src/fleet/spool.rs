@@ -294,7 +294,7 @@ mod tests {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            (state >> 56) as u8
+            state.to_le_bytes()[7]
         });
         assert_eq!(spool.write(&noise), 1000);
         assert_eq!(spool.own_rows(), 30);

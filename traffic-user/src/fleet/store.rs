@@ -11,7 +11,7 @@ use super::{features::Features, parcel::Batch, target::Target};
 /// How long a server may take to accept the next bytes of a batch.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to store a batch.
-const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A connection to a database; copies share it.
 #[derive(Clone)]

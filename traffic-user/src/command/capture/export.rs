@@ -113,7 +113,7 @@ impl Export {
     /// The gate is open: the run is entered into the list of captures.
     pub(super) fn begin(&mut self, started_ns: u64, report: &Report) {
         self.started_ns = started_ns;
-        let rows = self.capture_row(0, report, String::new());
+        let rows = self.capture_row(0, report, "");
         self.send(Some(rows));
     }
 
@@ -163,7 +163,7 @@ impl Export {
         enter(&mut report.ledger, self.exporter.exported());
         let ended_ns = self.started_ns + duration_ns;
         let ledger = json(&report.ledger);
-        let rows = self.capture_row(ended_ns, report, ledger);
+        let rows = self.capture_row(ended_ns, report, &ledger);
         self.send(Some(rows));
         let (exported, news) = self.exporter.finish();
         enter(&mut report.ledger, exported);
@@ -195,7 +195,7 @@ impl Export {
         self.last_ns = elapsed_ns;
     }
 
-    fn capture_row(&self, ended_ns: u64, report: &Report, ledger: String) -> Rows {
+    fn capture_row(&self, ended_ns: u64, report: &Report, ledger: &str) -> Rows {
         let mut rows = Rows::default();
         rows.capture(&CaptureRow {
             host: &self.host,
@@ -206,7 +206,7 @@ impl Export {
             version: &report.generator,
             settings: &json(&report.source),
             interfaces: &json(&report.interfaces),
-            ledger: &ledger,
+            ledger,
         });
         rows
     }
