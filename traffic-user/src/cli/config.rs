@@ -318,9 +318,11 @@ fn reason(error: &clap::Error) -> String {
 
 /// The flag that clap would rather have seen.
 fn suggestion(error: &clap::Error) -> Option<&str> {
-    match error.get(ContextKind::SuggestedArg)? {
-        ContextValue::String(flag) => Some(flag.trim_start_matches('-')),
-        _ => None,
+    let suggested = error.get(ContextKind::SuggestedArg)?;
+    if let ContextValue::String(flag) = suggested {
+        Some(flag.trim_start_matches('-'))
+    } else {
+        None
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction};
+use clap::Arg;
 
-use super::{capture, flag};
+use super::{
+    capture,
+    flag::{self, Takes},
+};
 
 /// Longest line.
 const WIDTH: usize = 96;
@@ -35,7 +38,7 @@ fn help(flag: &Arg) -> String {
         .iter()
         .map(clap::builder::PossibleValue::get_name)
         .collect();
-    if names.is_empty() || matches!(flag.get_action(), ArgAction::SetTrue | ArgAction::Count) {
+    if names.is_empty() || !flag.get_action().takes_values() {
         format!("{help}.")
     } else {
         format!("{help}. One of: {}.", names.join(", "))
@@ -48,11 +51,11 @@ fn value(flag: &Arg) -> String {
     let default = default.map(|value| value.to_string_lossy().into_owned());
     let placeholder = flag.get_value_names().and_then(<[_]>::first);
     let text = default.or_else(|| placeholder.map(ToString::to_string));
-    match flag.get_action() {
-        ArgAction::SetTrue => "false".to_owned(),
-        ArgAction::Count => "0".to_owned(),
-        ArgAction::Append => format!("[{}]", literal(&text.unwrap_or_default())),
-        _ => literal(&text.unwrap_or_default()),
+    match Takes::of(flag) {
+        Takes::Nothing => "false".to_owned(),
+        Takes::Times => "0".to_owned(),
+        Takes::Value => literal(&text.unwrap_or_default()),
+        Takes::Values => format!("[{}]", literal(&text.unwrap_or_default())),
     }
 }
 

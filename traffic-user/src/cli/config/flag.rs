@@ -10,6 +10,34 @@ use super::{NOT_IN_FILES, is_about_value, reason, suggestion, try_flags};
 /// What is wrong, and where.
 type Wrong = (Range<usize>, String);
 
+/// What a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// On or off.
+    Nothing,
+    /// It counts how often it stands there.
+    Times,
+    /// One value.
+    Value,
+    /// A value each time it stands there.
+    Values,
+}
+
+impl Takes {
+    pub(super) fn of(flag: &Arg) -> Self {
+        let action = flag.get_action();
+        if matches!(action, ArgAction::Count) {
+            Self::Times
+        } else if matches!(action, ArgAction::Append) {
+            Self::Values
+        } else if action.takes_values() {
+            Self::Value
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 /// The flags that a file may hold.
 pub(super) fn all(capture: &Command) -> impl Iterator<Item = &Arg> {
     capture
@@ -49,8 +77,8 @@ pub(super) fn words(
     key: &str,
     value: &Spanned<DeValue<'_>>,
 ) -> (Vec<OsString>, Vec<Wrong>) {
-    let values = match (value.get_ref(), flag.get_action()) {
-        (DeValue::Array(values), ArgAction::Append) => values.iter().collect(),
+    let values = match value.get_ref().as_array() {
+        Some(values) if Takes::of(flag) == Takes::Values => values.iter().collect(),
         _ => vec![value],
     };
     let (mut words, mut wrong) = (Vec::new(), Vec::new());
@@ -77,31 +105,30 @@ fn word(flag: &Arg, value: &DeValue<'_>) -> Option<Vec<OsString>> {
         (Some(long), _) => format!("--{long}"),
         (None, short) => format!("-{}", short?),
     };
-    if matches!(flag.get_action(), ArgAction::SetTrue | ArgAction::Count) {
-        let times = match value {
-            DeValue::Boolean(on) => usize::from(*on),
-            DeValue::Integer(times) if matches!(flag.get_action(), ArgAction::Count) => {
-                usize::from(times.as_str().parse::<u8>().ok()?)
-            }
-            _ => return None,
-        };
-        return Some(vec![name.into(); times]);
-    }
-    let text = match value {
-        DeValue::String(text) => text.as_ref(),
-        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
-        DeValue::Float(number) => number.as_str(),
+    let text = match (Takes::of(flag), value) {
+        (Takes::Nothing | Takes::Times, DeValue::Boolean(on)) => {
+            return Some(vec![name.into(); usize::from(*on)]);
+        }
+        (Takes::Times, DeValue::Integer(times)) => {
+            let times: u8 = times.as_str().parse().ok()?;
+            return Some(vec![name.into(); usize::from(times)]);
+        }
+        (Takes::Value | Takes::Values, DeValue::String(text)) => text.as_ref(),
+        (Takes::Value | Takes::Values, DeValue::Integer(number)) if number.radix() == 10 => {
+            number.as_str()
+        }
+        (Takes::Value | Takes::Values, DeValue::Float(number)) => number.as_str(),
         _ => return None,
     };
     Some(vec![format!("{name}={text}").into()])
 }
 
 fn mismatch(flag: &Arg, key: &str, value: &DeValue<'_>) -> String {
-    let allowed = match flag.get_action() {
-        ArgAction::SetTrue => "true or false",
-        ArgAction::Count => "0 to 255, true or false",
-        ArgAction::Append => "a string, a number, or an array of them",
-        _ => "a string or a number",
+    let allowed = match Takes::of(flag) {
+        Takes::Nothing => "true or false",
+        Takes::Times => "0 to 255, true or false",
+        Takes::Value => "a string or a number",
+        Takes::Values => "a string, a number, or an array of them",
     };
     format!("{key} is {allowed}, not {}", of_type(value))
 }
