@@ -72,7 +72,7 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Print(_)
         | Command::Extcap(_)
         | Command::Config(_)
-        | Command::Interfaces => None,
+        | Command::Interfaces(_) => None,
     }
 }
 
