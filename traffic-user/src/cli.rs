@@ -4,6 +4,7 @@ mod config;
 mod extcap;
 mod files;
 mod print;
+mod service;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,6 +21,7 @@ pub use config::{
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -48,6 +50,7 @@ impl Cli {
                 Command::Print(_)
                 | Command::Extcap(_)
                 | Command::Config(_)
+                | Command::Service(_)
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -67,6 +70,8 @@ pub enum Command {
     Print(PrintArgs),
     /// Checks a file of `traffic capture --config`, or prints one to begin with.
     Config(ConfigArgs),
+    /// Installs or removes a systemd service that captures.
+    Service(ServiceArgs),
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.

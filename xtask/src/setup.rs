@@ -41,10 +41,12 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "iputils-ping",
     "procps",
     "python3-scapy",
+    "systemd",
     "tcpdump",
     "tcpreplay",
     "tmux",
     "tshark",
+    "util-linux",
     "xdp-tools",
 ];
 
