@@ -1,4 +1,4 @@
-//! A headless Chromium, driven through its DevTools protocol over a pair of pipes: JSON messages,
+//! A headless Chromium, driven through its `DevTools` protocol over a pair of pipes: JSON messages,
 //! each ended by a zero byte (<https://chromedevtools.github.io/devtools-protocol/>).
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -126,10 +126,9 @@ impl Browser {
 
     /// The text that `expression` gives.
     pub(crate) fn text(&mut self, expression: &str) -> Result<String> {
-        match self.evaluate(expression)? {
-            Value::String(text) => Ok(text),
-            other => bail!("{expression} is no text: {other}"),
-        }
+        let value = self.evaluate(expression)?;
+        let text = value.as_str().map(str::to_owned);
+        text.with_context(|| format!("{expression} is no text: {value}"))
     }
 
     /// Waits until `expression` holds in the page.

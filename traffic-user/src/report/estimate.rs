@@ -35,7 +35,9 @@ pub(super) fn scale(report: &mut Report, sample: u32) {
     by.dns(&mut report.dns, &mut report.dns_names);
     by.flags(&mut report.tcp_flags);
     by.vlans(&mut report.vlans);
-    report.sizes.iter_mut().for_each(|sizes| by.sizes(sizes));
+    if let Some(sizes) = &mut report.sizes {
+        by.sizes(sizes);
+    }
     by.rates(&mut report.rates);
     by.timeline(&mut report.timeline);
 }
@@ -50,7 +52,9 @@ impl By {
     }
 
     fn each<'a>(self, counts: impl IntoIterator<Item = (&'a String, &'a mut u64)>) {
-        counts.into_iter().for_each(|(_, count)| self.count(count));
+        for (_, count) in counts {
+            self.count(count);
+        }
     }
 
     fn protocols(self, rows: &mut [ProtocolRow]) {
@@ -76,9 +80,9 @@ impl By {
     fn hierarchy(self, node: &mut HierarchyNode) {
         self.count(&mut node.packets);
         self.count(&mut node.bytes);
-        node.children
-            .iter_mut()
-            .for_each(|child| self.hierarchy(child));
+        for child in &mut node.children {
+            self.hierarchy(child);
+        }
     }
 
     fn missed(self, missed: &mut MaxMissed) {
@@ -107,7 +111,9 @@ impl By {
     }
 
     fn flags(self, rows: &mut [FlagsRow]) {
-        rows.iter_mut().for_each(|row| self.count(&mut row.packets));
+        for row in rows {
+            self.count(&mut row.packets);
+        }
     }
 
     fn vlans(self, rows: &mut [VlanRow]) {
@@ -118,8 +124,9 @@ impl By {
     }
 
     fn sizes(self, sizes: &mut Sizes) {
-        let ranges = sizes.histogram.iter_mut();
-        ranges.for_each(|range| self.count(&mut range.packets));
+        for range in &mut sizes.histogram {
+            self.count(&mut range.packets);
+        }
     }
 
     fn rates(self, rates: &mut Rates) {
@@ -136,13 +143,15 @@ impl By {
     fn timeline(self, timeline: &mut Timeline) {
         self.series(&mut timeline.by_protocol);
         self.series(&mut timeline.bytes_by_protocol);
-        let bars = timeline.bins.iter_mut().chain(&mut timeline.bytes);
-        bars.for_each(|bar| self.count(bar));
+        for bar in timeline.bins.iter_mut().chain(&mut timeline.bytes) {
+            self.count(bar);
+        }
     }
 
     fn series(self, series: &mut BTreeMap<String, Vec<u64>>) {
-        let bars = series.values_mut().flatten();
-        bars.for_each(|bar| self.count(bar));
+        for bar in series.values_mut().flatten() {
+            self.count(bar);
+        }
     }
 }
 
