@@ -200,6 +200,12 @@ impl Drop for Server {
     }
 }
 
+/// Where the module `chdb` of Python is, for tests with [`crate::Need::Chdb`].
+#[must_use]
+pub fn chdb() -> PathBuf {
+    need::tools().join("chdb")
+}
+
 /// The folder of libraries for this machine.
 fn triplet() -> PathBuf {
     format!("{}-linux-gnu", std::env::consts::ARCH).into()

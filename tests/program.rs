@@ -104,6 +104,20 @@ impl Capture {
         Self::start_as(Command::new(binary()), args)
     }
 
+    /// [`Capture::start`] with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Capture::start`].
+    pub fn start_with(
+        namespace: &Namespace,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut program = namespace.command(binary());
+        program.envs(environment.iter().copied());
+        Self::start_as(program, args)
+    }
+
     fn start_as(mut program: Command, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut child = program

@@ -1,6 +1,8 @@
 //! Captures of many hosts in one database: real servers, agents in network namespaces.
 
 mod agent;
+mod cluster;
+mod engines;
 mod outage;
 mod tables;
 
@@ -9,6 +11,13 @@ use std::process::ExitCode;
 use traffic_tests::{Need, Test};
 
 const SERVER: &[Need] = &[Need::Program, Need::ClickHouse, Need::Tool("curl")];
+const ENGINES: &[Need] = &[
+    Need::Program,
+    Need::ClickHouse,
+    Need::Chdb,
+    Need::Tool("curl"),
+    Need::Tool("python3"),
+];
 const AGENTS: &[Need] = &[Need::Capture, Need::ClickHouse, Need::Tool("curl")];
 
 fn main() -> ExitCode {
@@ -27,6 +36,16 @@ fn main() -> ExitCode {
             "a_password_comes_from_a_file_or_the_environment",
             SERVER,
             tables::a_password_comes_from_a_file_or_the_environment,
+        ),
+        Test::new(
+            "two_shards_are_one_table",
+            SERVER,
+            cluster::two_shards_are_one_table,
+        ),
+        Test::new(
+            "every_statement_means_the_same_to_old_and_current_engines",
+            ENGINES,
+            engines::every_statement_means_the_same_to_old_and_current_engines,
         ),
         Test::new(
             "what_is_stored_is_the_ledger",

@@ -25,6 +25,19 @@ pub(crate) fn init(server: &Server) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Sends batches one after the other.
+pub(crate) fn store(server: &Server, batches: &[Batch]) -> Result<()> {
+    let store = Store::new(&server.url("t").parse()?, None);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let features = Features::probe(&store).await?;
+        for batch in batches {
+            store.insert(batch, "token", &features).await?;
+        }
+        Ok(())
+    })
+}
+
 pub(crate) fn tables_are_made_once_and_kept() -> Result<()> {
     let server = Server::start()?;
     ensure!(init(&server)?.contains("tables of version 1 (new)"));
@@ -45,15 +58,7 @@ pub(crate) fn tables_are_made_once_and_kept() -> Result<()> {
 pub(crate) fn a_batch_that_comes_twice_counts_once() -> Result<()> {
     let server = Server::start()?;
     init(&server)?;
-    let store = Store::new(&server.url("t").parse()?, None);
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let features = Features::probe(&store).await?;
-        for batch in [batch(0), batch(0), batch(1), batch(1), batch(1)] {
-            store.insert(&batch, "token", &features).await?;
-        }
-        anyhow::Ok(())
-    })?;
+    store(&server, &[batch(0), batch(0), batch(1), batch(1), batch(1)])?;
     let stored = server.number("SELECT sum(packets) FROM t.timeline FINAL")?;
     ensure!(stored == 15, "{stored} packets in the timeline");
     for table in ["timeline_minute", "timeline_hour"] {
@@ -68,37 +73,37 @@ pub(crate) fn a_batch_that_comes_twice_counts_once() -> Result<()> {
     Ok(())
 }
 
-/// The row of one bin: 5 packets in bin 0, 10 in bin 1.
-fn batch(number: u64) -> Batch {
+/// The row of one bin of host `a`: 5 packets in bin 0, 10 in bin 1.
+pub(crate) fn batch(number: u64) -> Batch {
+    batch_of("a", number)
+}
+
+/// The same of another host.
+pub(crate) fn batch_of(host: &str, number: u64) -> Batch {
     let start_ns = (1_800_000_000 + number) * 1_000_000_000;
     let bin = Bin {
-        host: "a",
+        host,
         run: 7,
         start_ns,
         end_ns: start_ns + 1_000_000_000,
     };
-    let now = 5 + 5 * number;
     let count = Change {
-        now,
+        now: 5 + 5 * number,
         before: 5 * number,
     };
+    let row = TimelineRow {
+        interface: "eth0",
+        direction: "ingress",
+        protocol: "tcp",
+        transport: "",
+        ip_version: 4,
+        packets: count,
+        bytes: count,
+    };
     let mut rows = Rows::default();
-    rows.timeline(
-        &bin,
-        &TimelineRow {
-            interface: "eth0",
-            direction: "ingress",
-            protocol: "tcp",
-            transport: "",
-            ip_version: 4,
-            packets: count,
-            bytes: count,
-        },
-    );
-    Batch {
-        table: Table::Timeline,
-        rows,
-    }
+    rows.timeline(&bin, &row);
+    let table = Table::Timeline;
+    Batch { table, rows }
 }
 
 pub(crate) fn a_password_comes_from_a_file_or_the_environment() -> Result<()> {

@@ -71,6 +71,8 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         Command::Read(_)
         | Command::Print(_)
         | Command::Extcap(_)
+        | Command::Config(_)
+        | Command::Service(_)
         | Command::Interfaces(_)
         | Command::Fleet(_) => None,
     }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod capture;
+mod config;
 mod extcap;
 mod extract;
 mod filter;
@@ -13,6 +14,7 @@ mod print;
 mod progress;
 mod read;
 mod selection;
+mod service;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -23,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     capture_file::WriteError,
-    cli::{Cli, Command, ExtcapCli},
+    cli::{Cli, Command, CommandLineError, ExtcapCli},
 };
 
 /// Exit code of a wrong command line.
@@ -44,6 +46,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
+        Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Service(args)) => service::run(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Fleet(args)) => runtime.block_on(fleet::run(args.command)),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
@@ -82,7 +86,8 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.is::<UsageError>() {
+    let file = error.downcast_ref::<CommandLineError>();
+    if error.is::<UsageError>() || file.is_some_and(CommandLineError::is_usage) {
         ExitCode::from(USAGE)
     } else {
         ExitCode::FAILURE

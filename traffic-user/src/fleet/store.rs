@@ -138,17 +138,9 @@ impl Store {
         token: &str,
         features: &Features,
     ) -> Result<(), StoreError> {
-        let columns = batch.table.columns();
-        let columns: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
-        let sql = format!(
-            "INSERT INTO {}.{} ({}) FORMAT RowBinary",
-            self.target.database,
-            batch.table.name(),
-            columns.join(", ")
-        );
         let mut insertion = self
             .client
-            .insert_formatted_with(sql)
+            .insert_formatted_with(batch.table.insertion(&self.target.database))
             // A table that hands rows on to shards answers when those have them.
             .with_setting("insert_distributed_sync", "1")
             .with_timeouts(Some(SEND_TIMEOUT), Some(STORE_TIMEOUT));

@@ -80,6 +80,14 @@ impl Table {
         }
     }
 
+    /// The statement behind which rows follow.
+    #[must_use]
+    pub fn insertion(self, database: &str) -> String {
+        let columns: Vec<_> = self.columns().iter().map(|(name, _)| *name).collect();
+        let (table, columns) = (self.name(), columns.join(", "));
+        format!("INSERT INTO {database}.{table} ({columns}) FORMAT RowBinary")
+    }
+
     /// What makes a row unique, in the order in which rows are stored.
     #[must_use]
     pub const fn key(self) -> &'static str {

@@ -8,6 +8,7 @@ mod lines;
 mod links;
 mod live;
 mod loss;
+mod manager;
 mod plan;
 mod postrotate;
 mod settings;
@@ -32,6 +33,7 @@ use self::{
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
+    manager::Manager,
     settings::{joins, planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
@@ -66,6 +68,8 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         return dump_filter(&args).await;
     }
     let signals = Signals::new()?;
+    // Before the namespace is entered, which may hide it.
+    let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started,
     // and it is to reach the database from there.
     let mut views = Views::new(&args)?;
@@ -98,7 +102,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     capture.announce(&args);
     capture.begin_export(&args)?;
     views.show(&args)?;
-    let end = capture.until_stopped(&args, signals, &mut views).await;
+    manager.ready();
+    let end = capture
+        .until_stopped(&args, signals, &mut views, &mut manager)
+        .await;
+    manager.stopping();
     views.leave_terminal();
     let end = end?;
     let (report, failure) = capture.finish(&args, end, &mut views).await?;
@@ -231,6 +239,7 @@ impl Capture {
         args: &CaptureArgs,
         mut signals: Signals,
         views: &mut Views,
+        manager: &mut Manager,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
@@ -264,6 +273,9 @@ impl Capture {
                         self.publish(args, views)?;
                     }
                     self.export(&progress)?;
+                    if manager.is_due() {
+                        manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
+                    }
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
