@@ -3,6 +3,7 @@
 mod extcap;
 mod files;
 mod print;
+mod sandbox;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use sandbox::{FileModeArgs, SandboxArgs};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -135,6 +137,9 @@ pub struct CaptureArgs {
     /// lost.
     #[arg(long, value_name = "PCT", value_parser = parse_percentage)]
     pub max_loss: Option<f64>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// List interfaces and exit.
     #[arg(short = 'D', long)]
     pub list_interfaces: bool,
@@ -181,6 +186,9 @@ pub struct ReadArgs {
     /// name; `-` is pcapng on stdout.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -220,6 +228,9 @@ pub struct OutputArgs {
     /// Write a line of JSON for every packet whose summary arrives; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pub packets: Option<PathBuf>,
+    /// Who may read them.
+    #[command(flatten)]
+    pub file_mode: FileModeArgs,
     /// Do not look for scans, floods and other findings.
     #[arg(long)]
     pub no_findings: bool,

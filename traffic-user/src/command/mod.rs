@@ -2,9 +2,11 @@
 
 mod ask;
 mod capture;
+mod confine;
 mod extcap;
 mod extract;
 mod filter;
+mod input;
 mod interfaces;
 mod output;
 mod packet_log;

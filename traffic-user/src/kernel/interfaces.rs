@@ -187,13 +187,7 @@ impl Interfaces {
     /// # Errors
     /// When the kernel cannot be asked.
     pub async fn list() -> Result<Self, InterfaceError> {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
-        let links: Result<Vec<_>, _> = handle.link().get().execute().try_collect().await;
-        connection.abort();
-        let mut interfaces: Vec<_> = links?.iter().map(Interface::from_message).collect();
-        interfaces.sort_by_key(|interface| interface.ifindex);
-        Ok(Self(interfaces))
+        InterfaceQuery::open()?.list().await
     }
 
     /// All of them, by ifindex.
@@ -264,6 +258,43 @@ impl Interfaces {
                     interface.up && !interface.is_loopback() && interface.is_supported()
                 })
             })
+    }
+}
+
+/// A socket on which the kernel can be asked for interfaces, also where no more can be opened.
+pub struct InterfaceQuery {
+    handle: rtnetlink::Handle,
+    connection: JoinHandle<()>,
+}
+
+impl InterfaceQuery {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When there can be no netlink socket.
+    pub fn open() -> Result<Self, InterfaceError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+        })
+    }
+
+    /// Lists interfaces as they are now.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn list(&self) -> Result<Interfaces, InterfaceError> {
+        let links: Vec<_> = self.handle.link().get().execute().try_collect().await?;
+        let mut interfaces: Vec<_> = links.iter().map(Interface::from_message).collect();
+        interfaces.sort_by_key(|interface| interface.ifindex);
+        Ok(Interfaces(interfaces))
+    }
+}
+
+impl Drop for InterfaceQuery {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 

@@ -23,7 +23,9 @@ mod snapshot;
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
 pub use host::{hostname, kernel_release, missed_frames, receive_vlan_offload, speed_bps};
-pub use interfaces::{Interface, InterfaceError, Interfaces, LinkEvent, LinkEvents};
+pub use interfaces::{
+    Interface, InterfaceError, InterfaceQuery, Interfaces, LinkEvent, LinkEvents,
+};
 pub use load::{Access, LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
 pub use promiscuous::Promiscuous;
 pub use ring::Sink;

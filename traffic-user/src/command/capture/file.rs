@@ -22,6 +22,7 @@ use crate::{
     kernel::{self, Interface},
     record::Direction,
     report::assemble::Written,
+    sandbox::Policy,
 };
 
 /// How long after the end of a file's time another is begun where no frame says so: frames of
@@ -108,6 +109,13 @@ impl CaptureFile {
     /// Whether there is a next file to go on to.
     pub(super) fn rotates(&self) -> bool {
         self.rotates
+    }
+
+    /// What later files need.
+    pub(super) fn needs(&self, policy: &mut Policy) {
+        if self.rotates {
+            policy.make_files_in(&self.names.directory());
+        }
     }
 
     /// Whether the last file is full, or the reader of a pipe went away.

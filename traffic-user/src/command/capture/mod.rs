@@ -35,6 +35,7 @@ use self::{
     watch::InterfaceWatch,
 };
 use super::{
+    confine,
     filter::{self, LiveFilter},
     interfaces,
     output::Outputs,
@@ -53,6 +54,7 @@ use crate::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
     },
+    sandbox::Policy,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -64,6 +66,7 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.dump_filter {
         return dump_filter(&args).await;
     }
+    confine::protect_files(args.output.file_mode);
     let signals = Signals::new()?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
@@ -79,12 +82,13 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .into_iter()
         .chain(lines)
         .collect();
-    let outputs = Outputs::new(&args.output, &others)?;
+    let mut outputs = Outputs::new(&args.output, &others)?;
     let mut views = Views::new(&args)?;
     let mut capture = Capture::start(&args, &selected)?;
     if args.output.verbose > 0 {
-        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+        capture.own_counts = Some(OwnCounts::begin(capture.session.attached()).await?);
     }
+    capture.confine(&args, &mut outputs)?;
     capture.announce(&args);
     views.show(&args)?;
     let end = capture
@@ -168,6 +172,33 @@ impl Capture {
             own_counts: None,
             _promiscuous: promiscuous,
         })
+    }
+
+    /// Gives up what the capture does not need from here on.
+    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+        let mut policy = Policy::default();
+        outputs.hold(&mut policy)?;
+        if let Some(file) = &self.take.file {
+            file.needs(&mut policy);
+        }
+        live::needs(args, &mut policy);
+        policy.read_maps();
+        if self.is_plain(args) {
+            confine::enter(&policy, args.sandbox)?;
+        } else {
+            log::info!("sandbox: none (-z, --open and TC by clsact need privileges to the end)");
+        }
+        Ok(())
+    }
+
+    /// Whether the capture ends without privileges.
+    fn is_plain(&self, args: &CaptureArgs) -> bool {
+        let mut hooks = self.session.attached().iter();
+        args.files.postrotate.is_none()
+            && !args.output.open
+            && !hooks.any(|hooks| {
+                [hooks.ingress, hooks.egress].contains(&Some(kernel::HookKind::Clsact))
+            })
     }
 
     /// Says what is being captured, as tcpdump does, and opens the gate.
@@ -364,9 +395,9 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
-        if let Some(before) = &self.own_counts {
-            match OwnCounts::read(&attached).await {
-                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
+        if let Some(counts) = &self.own_counts {
+            match counts.since(&attached, &snapshot).await {
+                Ok(lines) => self.notes.extend(lines),
                 Err(error) => log::warn!("what the interfaces counted: {error}"),
             }
         }
