@@ -88,11 +88,11 @@ impl Outputs {
     /// When one cannot be opened.
     pub(super) fn hold(&mut self, policy: &mut Policy) -> Result<()> {
         let pictures = self.plots.iter_mut().map(|(target, ..)| target);
-        let files = self.json.iter_mut().chain(pictures).chain(&mut self.pages);
+        let mut files = self.json.iter_mut().chain(pictures).chain(&mut self.pages);
         if let Some(directory) = &self.csv {
             policy.make_files_in(directory);
         }
-        files.map(Target::hold).collect()
+        files.try_for_each(Target::hold)
     }
 
     /// Writes `report` everywhere. One output that fails does not keep the others from being

@@ -10,9 +10,12 @@ mod clock;
 mod explain;
 mod fill;
 mod gate;
+mod hooks;
 mod host;
 mod interfaces;
+mod link_events;
 mod load;
+mod namespace;
 mod promiscuous;
 mod ring;
 mod session;
@@ -22,11 +25,12 @@ mod snapshot;
 
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
-pub use host::{hostname, kernel_release, missed_frames, receive_vlan_offload, speed_bps};
-pub use interfaces::{
-    Interface, InterfaceError, InterfaceQuery, Interfaces, LinkEvent, LinkEvents,
-};
+pub use hooks::{Attached, HookChoice};
+pub use host::{hostname, kernel_release, receive_vlan_offload, speed_bps};
+pub use interfaces::{ANY, Interface, InterfaceError, Interfaces};
+pub use link_events::{LinkEvent, LinkEvents};
 pub use load::{Access, LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
+pub use namespace::{NamespaceError, NetworkNamespace};
 pub use promiscuous::Promiscuous;
 pub use ring::Sink;
-pub use session::{Attached, HookChoice, Session, SessionError};
+pub use session::{Session, SessionError};

@@ -143,8 +143,9 @@ const FATAL: &[c_long] = &[
     libc::SYS_userfaultfd,
 ];
 
-/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_PROG_TEST_RUN` of `enum bpf_cmd`.
-const MAP_COMMANDS: [u64; 3] = [1, 4, 10];
+/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_PROG_TEST_RUN`
+/// of `enum bpf_cmd`.
+const MAP_COMMANDS: [u64; 4] = [1, 2, 4, 10];
 
 /// `ioctl(2)` of files and sockets, and what is asked of terminals.
 const IOCTLS: [u64; 5] = [

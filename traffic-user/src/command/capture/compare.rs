@@ -3,43 +3,42 @@
 use traffic_ebpf::tally::Tally;
 
 use crate::{
-    kernel::{Attached, InterfaceError, InterfaceQuery},
+    kernel::{Attached, Interface, Interfaces},
     snapshot::Snapshot,
 };
 
-/// What each interface of the run had counted when the run began.
-pub(super) struct OwnCounts {
-    query: InterfaceQuery,
-    before: Vec<OwnCount>,
-}
-
-/// Packets received and sent up to a moment; `None` for an interface that is gone.
-type OwnCount = Option<(u64, u64)>;
+/// Packets received and sent by each interface of the run up to a moment; `None` for one that is
+/// gone.
+pub(super) struct OwnCounts(Vec<Option<(u64, u64)>>);
 
 impl OwnCounts {
-    /// Asks the kernel.
-    pub(super) async fn begin(attached: &[Attached]) -> Result<Self, InterfaceError> {
-        let query = InterfaceQuery::open()?;
-        let before = read(&query, attached).await?;
-        Ok(Self { query, before })
+    /// Of the interfaces that are there now.
+    pub(super) fn of(attached: &[Attached], now: &Interfaces) -> Self {
+        let own = |attached: &Attached| Some(now.numbered(attached.interface.ifindex)?.packets);
+        Self(attached.iter().map(own).collect())
     }
 
-    /// A line for each interface that was there all the time: what it counted since the beginning,
-    /// and what the hooks saw. They differ where frames are joined or split between both places,
-    /// or where a direction was not captured.
-    pub(super) async fn since(
+    /// Counts an interface that joined from what it had counted then.
+    pub(super) fn add(&mut self, interface: &Interface) {
+        self.0.push(Some(interface.packets));
+    }
+
+    /// A line for each interface that was there all the time: what it counted since `before`, and
+    /// what the hooks saw. They differ where frames are joined or split between both places, or
+    /// where a direction was not captured.
+    pub(super) fn since(
         &self,
+        before: &Self,
         attached: &[Attached],
         snapshot: &Snapshot,
-    ) -> Result<Vec<String>, InterfaceError> {
-        let all_now = read(&self.query, attached).await?;
+    ) -> Vec<String> {
         let seen = |place: usize| {
             let counters = snapshot.places.get(place);
             counters.map_or(0, |counters| counters.tally(Tally::Seen))
         };
         let mut lines = Vec::new();
         for (number, attached) in attached.iter().enumerate() {
-            let (Some(before), Some(now)) = (self.before[number], all_now[number]) else {
+            let (Some(before), Some(now)) = (before.0[number], self.0[number]) else {
                 continue;
             };
             lines.push(format!(
@@ -51,19 +50,6 @@ impl OwnCounts {
                 seen(number * 2 + 1)
             ));
         }
-        Ok(lines)
+        lines
     }
-}
-
-async fn read(
-    query: &InterfaceQuery,
-    attached: &[Attached],
-) -> Result<Vec<OwnCount>, InterfaceError> {
-    let interfaces = query.list().await?;
-    let own = |attached: &Attached| {
-        let index = attached.interface.ifindex;
-        let mut all = interfaces.iter();
-        Some(all.find(|interface| interface.ifindex == index)?.packets)
-    };
-    Ok(attached.iter().map(own).collect())
 }
