@@ -149,8 +149,7 @@ fn request_of(kind: u8, is_icmp6: bool) -> u8 {
     match (is_icmp6, kind) {
         (false, 0) => 8,
         (false, 9) => 10,
-        (false, 14 | 16 | 18) => kind - 1,
-        (true, 129 | 134 | 136) => kind - 1,
+        (false, 14 | 16 | 18) | (true, 129 | 134 | 136) => kind - 1,
         _ => kind,
     }
 }

@@ -81,10 +81,10 @@ pub struct Flows {
     idle_ns: u64,
     active_ns: u64,
     state: RandomState,
-    /// Places in `flows`.
+    /// Places in `slots`.
     table: HashTable<u32>,
-    flows: Vec<Slot>,
-    /// Places in `flows` that are free.
+    slots: Vec<Slot>,
+    /// Places in `slots` that are free.
     free: Vec<u32>,
     wheel: Wheel,
     next_tick_ns: u64,
@@ -114,7 +114,7 @@ impl Flows {
             active_ns: nanoseconds(settings.active),
             state: RandomState::default(),
             table: HashTable::new(),
-            flows: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
             next_tick_ns: wheel.next_tick_ns(),
             wheel,
@@ -154,10 +154,10 @@ impl Flows {
         };
         self.counts.flows += count;
         let hash = self.state.hash_one(key);
-        let flows = &self.flows;
+        let slots = &self.slots;
         let found = self
             .table
-            .find(hash, |&place| flows[place as usize].flow.key == key);
+            .find(hash, |&place| slots[place as usize].flow.key == key);
         match found.copied() {
             Some(place) => self.add_to(place, side, record),
             None => self.begin(hash, key, side, record),
@@ -210,13 +210,13 @@ impl Flows {
 
     fn live(&self) -> impl Iterator<Item = &LiveFlow> {
         let places = self.table.iter();
-        let flows = places.map(|&place| &self.flows[place as usize].flow);
+        let flows = places.map(|&place| &self.slots[place as usize].flow);
         flows.filter(|flow| !flow.is_empty())
     }
 
     #[inline]
     fn add_to(&mut self, place: u32, side: Side, record: &PacketRecord) {
-        let slot = &mut self.flows[place as usize];
+        let slot = &mut self.slots[place as usize];
         match slot.flow.ends_before(record, self.idle_ns, self.active_ns) {
             None => {}
             Some(EndReason::ActiveTimeout) => self.cut(place),
@@ -228,7 +228,7 @@ impl Flows {
             }
         }
         let now = self.wheel.now();
-        let slot = &mut self.flows[place as usize];
+        let slot = &mut self.slots[place as usize];
         if slot.flow.is_empty() {
             slot.born = now;
         }
@@ -254,16 +254,16 @@ impl Flows {
             born: now,
         };
         let place = if let Some(place) = self.free.pop() {
-            self.flows[place as usize] = slot;
+            self.slots[place as usize] = slot;
             place
         } else {
-            let place = u32::try_from(self.flows.len()).expect("max_flows fits in 32 bits");
-            self.flows.push(slot);
+            let place = u32::try_from(self.slots.len()).expect("max_flows fits in 32 bits");
+            self.slots.push(slot);
             place
         };
-        let (flows, state) = (&self.flows, &self.state);
+        let (slots, state) = (&self.slots, &self.state);
         self.table.insert_unique(hash, place, |&place| {
-            state.hash_one(flows[place as usize].flow.key)
+            state.hash_one(slots[place as usize].flow.key)
         });
         self.schedule(place);
     }
@@ -297,7 +297,7 @@ impl Flows {
     /// Ends a flow that the wheel gave out, or gives it back.
     fn look_at(&mut self, place: u32) {
         let now = self.wheel.now();
-        let slot = &self.flows[place as usize];
+        let slot = &self.slots[place as usize];
         if self.silent_until(slot) <= now {
             let reason = slot.flow.silent_end();
             return self.forget(place, reason);
@@ -315,7 +315,7 @@ impl Flows {
 
     /// The tick at which the flow is silent or old.
     fn deadline(&self, place: u32) -> u64 {
-        let slot = &self.flows[place as usize];
+        let slot = &self.slots[place as usize];
         let silent = self.silent_until(slot);
         if slot.flow.is_empty() {
             return silent;
@@ -335,7 +335,7 @@ impl Flows {
     /// Ends a part of a flow, which goes on.
     fn cut(&mut self, place: u32) {
         self.report(place, EndReason::ActiveTimeout);
-        self.flows[place as usize].flow.restart();
+        self.slots[place as usize].flow.restart();
     }
 
     fn remove(&mut self, place: u32, reason: EndReason) {
@@ -346,7 +346,7 @@ impl Flows {
     /// Ends a flow that is not in the wheel.
     fn forget(&mut self, place: u32, reason: EndReason) {
         self.report(place, reason);
-        let hash = self.state.hash_one(self.flows[place as usize].flow.key);
+        let hash = self.state.hash_one(self.slots[place as usize].flow.key);
         if let Ok(entry) = self.table.find_entry(hash, |&other| other == place) {
             entry.remove();
         }
@@ -354,7 +354,7 @@ impl Flows {
     }
 
     fn report(&mut self, place: u32, reason: EndReason) {
-        let flow = &self.flows[place as usize].flow;
+        let flow = &self.slots[place as usize].flow;
         if flow.is_empty() {
             return;
         }

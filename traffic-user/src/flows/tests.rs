@@ -261,7 +261,7 @@ proptest! {
             let record = packet.record();
             flows.add(&record);
             prop_assert!(flows.table.len() <= max_flows as usize);
-            prop_assert!(flows.flows.len() <= max_flows as usize);
+            prop_assert!(flows.slots.len() <= max_flows as usize);
             *fed.entry(directed(&record)).or_default() += Count {
                 packets: 1,
                 bytes: u64::from(record.wire_len()),
@@ -349,7 +349,7 @@ fn packet() -> impl Strategy<Value = Packet> {
 fn settings() -> FlowSettings {
     FlowSettings {
         idle: Duration::from_secs(15),
-        active: Duration::from_secs(1800),
+        active: Duration::from_mins(30),
         max_flows: 1000,
         top: 10,
     }
