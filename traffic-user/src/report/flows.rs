@@ -155,8 +155,8 @@ fn note(flows: &Flows, context: &Context<'_>) -> Option<String> {
     for (name, sample) in &context.interfaces {
         if *sample > 1 {
             notes.push(format!(
-                "Flows of {name} count one frame in {sample}: their packets and bytes times \
-                 {sample} are estimates of the traffic."
+                "One frame in {sample} of {name} is there: its flows are estimates, and flows \
+                 without such a frame are missing."
             ));
         }
     }
