@@ -1,8 +1,10 @@
 //! The command line: clap types only. The doc comments are the help text.
 
+mod config;
 mod extcap;
 mod files;
 mod print;
+mod service;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,9 +14,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use config::{
+    CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
+    example as example_config,
+};
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -39,9 +46,14 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces(_)) | None => {
-                return 0;
-            }
+            Some(
+                Command::Print(_)
+                | Command::Extcap(_)
+                | Command::Config(_)
+                | Command::Service(_)
+                | Command::Interfaces(_),
+            )
+            | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -56,6 +68,10 @@ pub enum Command {
     Read(Box<ReadArgs>),
     /// Prints a line per packet of capture files, as tcpdump does.
     Print(PrintArgs),
+    /// Checks a file of `traffic capture --config`, or prints one to begin with.
+    Config(ConfigArgs),
+    /// Installs or removes a systemd service that captures.
+    Service(ServiceArgs),
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
@@ -75,6 +91,10 @@ pub struct InterfacesArgs {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct CaptureArgs {
+    /// Take flags from this TOML file, whose keys are their long names; flags of the command line
+    /// go before it. `traffic config example` prints one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Capture only what matches this expression, as tcpdump takes it (see pcap-filter(7)); decided
     /// in the kernel, with VLAN tags in their places.
     #[arg(value_name = "FILTER", conflicts_with_all = ["expression", "filter_file"])]
