@@ -221,7 +221,12 @@ impl CaptureFile {
 
     /// Ends writing when the file is no longer where it was.
     pub(super) fn look_after(&mut self) {
-        if self.failure.is_some() || self.place == Place::Elsewhere {
+        // Without privileges not every directory can be looked into.
+        let is_hidden = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        if self.failure.is_some()
+            || self.place == Place::Elsewhere
+            || self.path.metadata().is_err_and(is_hidden)
+        {
             return;
         }
         if Place::of(&self.path) != self.place {
