@@ -78,7 +78,9 @@ fn build(clone: &Path) -> Result<PathBuf> {
 
 /// Installs, runs and removes the package in `out` in a new Debian system.
 fn installs(directory: &Path, out: &Path) -> Result<()> {
-    let package = names(out)?.into_iter().find(|name| name.ends_with(".deb"));
+    let package = names(out)?
+        .into_iter()
+        .find(|name| Path::new(name).extension().is_some_and(|end| end == "deb"));
     let package = package.context("find the package")?;
     let sums = fs::read_to_string(out.join(SUMS))?;
     ensure!(sums.contains(&package), "{SUMS} lacks {package}");

@@ -1,4 +1,4 @@
-//! The software bill of materials, in CycloneDX 1.5.
+//! The software bill of materials, in `CycloneDX` 1.5.
 
 use std::process::Command;
 
