@@ -321,6 +321,9 @@ impl Capture {
             if file.is_stream() || ticks.is_flush() {
                 file.flush();
             }
+            if ticks.is_flush() {
+                file.look_after();
+            }
             if file.has_ended() {
                 return Ok(true);
             }
