@@ -3,6 +3,7 @@
 mod config;
 mod extcap;
 mod files;
+mod flows;
 mod pages;
 mod print;
 mod service;
@@ -22,6 +23,7 @@ pub use config::{
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use flows::FlowArgs;
 pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
@@ -278,6 +280,9 @@ pub struct OutputArgs {
     /// repeat for several.
     #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
     pub finding_thresholds: Vec<(String, u64)>,
+    /// Flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Open the HTML report in the browser.
     #[arg(long)]
     pub open: bool,

@@ -254,6 +254,7 @@ impl Capture {
                 () = ticks.next() => {
                     self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
+                    self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
                         break End::Done;
                     }
@@ -393,6 +394,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
+        self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
