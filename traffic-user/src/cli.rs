@@ -4,6 +4,7 @@ mod config;
 mod extcap;
 mod files;
 mod flows;
+mod pages;
 mod print;
 mod sandbox;
 mod service;
@@ -16,6 +17,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use clap_complete::Shell;
 pub use config::{
     CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
     example as example_config,
@@ -23,6 +25,7 @@ pub use config::{
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use flows::FlowArgs;
+pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
@@ -55,6 +58,8 @@ impl Cli {
                 | Command::Extcap(_)
                 | Command::Config(_)
                 | Command::Service(_)
+                | Command::Completions { .. }
+                | Command::Man { .. }
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -76,6 +81,16 @@ pub enum Command {
     Config(ConfigArgs),
     /// Installs or removes a systemd service that captures.
     Service(ServiceArgs),
+    /// Prints what a shell needs to complete this command line.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
