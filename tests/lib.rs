@@ -15,6 +15,7 @@
 //! }
 //! ```
 
+pub mod bpf;
 pub mod clickhouse;
 pub mod ledger;
 mod need;

@@ -81,7 +81,8 @@ struct Shared {
 
 impl Exporter {
     /// Starts the thread. `spool` is the directory of the spool, `limit` its size in bytes,
-    /// `now_ns` and `run` the beginning and number of this run.
+    /// `now_ns` and `run` the beginning and number of this run. The thread gives up with `confine`
+    /// what it does not need.
     ///
     /// # Errors
     /// When the spool cannot be used, or there is no thread to be had.
@@ -90,6 +91,7 @@ impl Exporter {
         spool: &Path,
         limit: u64,
         (now_ns, run): (u64, u64),
+        confine: impl FnOnce() + Send + 'static,
     ) -> Result<Self, ExportError> {
         let spool = Spool::open(spool, now_ns, run, limit).map_err(ExportError::Spool)?;
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -109,7 +111,10 @@ impl Exporter {
         };
         let thread = thread::Builder::new()
             .name("export".to_owned())
-            .spawn(move || runtime.block_on(carrier.carry()))
+            .spawn(move || {
+                confine();
+                runtime.block_on(carrier.carry());
+            })
             .map_err(ExportError::Thread)?;
         Ok(Self {
             queue,

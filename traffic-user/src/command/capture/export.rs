@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    path::Path,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     cli::{CaptureArgs, ExportArgs},
-    command::fleet::connect,
+    command::{confine, fleet::connect},
     fleet::{
         counters::Differences,
         exporter::{Exported, Exporter},
@@ -20,9 +21,11 @@ use crate::{
         schema,
         store::{Store, StoreError},
         table::{Bin, CaptureRow, Rows, Table},
+        target::Target,
     },
     kernel::{self, Attached},
     report::{Ledger, Report},
+    sandbox::Policy,
     snapshot::Snapshot,
 };
 
@@ -70,7 +73,13 @@ pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option
     let run = RandomState::new().build_hasher().finish();
     // Connections belong to the thread that uses them.
     let store = connect(target, password_file.as_deref())?;
-    let exporter = Exporter::start(store, spool, *spool_size, (now_ns(), run))
+    let (policy, sandbox) = (needs(target, spool), args.sandbox);
+    let give_up = move || {
+        if let Err(error) = confine::enter(&policy, sandbox) {
+            log::warn!("the thread that exports keeps its privileges: {error:#}");
+        }
+    };
+    let exporter = Exporter::start(store, spool, *spool_size, (now_ns(), run), give_up)
         .with_context(|| format!("export to {target} over {} (--spool)", spool.display()))?;
     let export = Export {
         exporter,
@@ -85,6 +94,15 @@ pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option
         tallies: Rows::default(),
     };
     Ok(Some((export, note)))
+}
+
+/// What exporting needs: the server's port, the names of hosts, and the spool.
+fn needs(target: &Target, spool: &Path) -> Policy {
+    let mut policy = Policy::default();
+    policy.connect_to(target.port);
+    policy.read(Path::new("/etc"));
+    policy.make_files_in(spool);
+    policy
 }
 
 /// Looks whether the server has the tables; a server that is away may have them.
