@@ -34,6 +34,8 @@ const QUEUE: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// Longest wait after a failure.
 const LAST_RETRY: Duration = Duration::from_secs(15);
+/// Failures after which the end of a capture leaves the rest to the next.
+const LAST_TRIES: u32 = 3;
 /// How long the end of a capture may wait for a server that answers.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -107,6 +109,7 @@ impl Exporter {
             shared: Arc::clone(&shared),
             retry: FIRST_RETRY,
             is_away: false,
+            tries: 0,
             retry_at: None,
         };
         let thread = thread::Builder::new()
@@ -195,6 +198,8 @@ struct Carrier {
     retry: Duration,
     /// Whether the last try failed.
     is_away: bool,
+    /// Failures that are left until the end, once the capture has ended.
+    tries: u32,
     /// When to try again; `None` while the server answers.
     retry_at: Option<Instant>,
 }
@@ -213,7 +218,7 @@ impl Carrier {
                 });
             }
             let is_over = deadline.is_some();
-            if is_over && sending.is_none() && (self.backlog.is_empty() || self.is_away) {
+            if is_over && sending.is_none() && (self.backlog.is_empty() || self.tries == 0) {
                 break;
             }
             let next_try = self.retry_at.filter(|_| sending.is_none());
@@ -224,7 +229,7 @@ impl Carrier {
                     } else {
                         deadline = Some(Instant::now() + LINGER);
                         // A server that is away has a last chance.
-                        self.is_away = false;
+                        self.tries = LAST_TRIES;
                         self.retry_at = None;
                     }
                 }
@@ -290,6 +295,10 @@ impl Carrier {
                     self.tell(format!("{target}: {error}; rows wait in the spool"));
                 }
                 self.backlog.failed(next);
+                self.tries = self.tries.saturating_sub(1);
+                if self.tries > 0 {
+                    self.retry = FIRST_RETRY;
+                }
                 // The server that comes back may be another.
                 self.features = None;
                 self.retry_at = Some(Instant::now() + self.retry);

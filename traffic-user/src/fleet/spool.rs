@@ -1,8 +1,8 @@
 //! Parcels that wait on disk, within a limit.
 //!
 //! Every run has a directory of its own, locked while it runs. What a run that has ended left
-//! behind is taken over by the next that opens the same spool. A parcel is a file that was synced
-//! before it got its name, so that a file with a name is whole.
+//! behind is taken over by the next that opens the same spool. A parcel is a file that is synced
+//! before it counts as written; its checksum tells one that is not whole.
 
 use std::{
     collections::VecDeque,
@@ -44,6 +44,8 @@ pub(super) struct Spooled {
 /// A run's directory, locked; goes when it is empty.
 struct Directory {
     path: PathBuf,
+    /// Open from the beginning: the sandbox opens no directories.
+    handle: File,
     _lock: Flock<File>,
 }
 
@@ -84,10 +86,6 @@ impl Spool {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(rows) = rows_of(&name) else {
-                // Half a parcel, whose run was killed as it wrote it.
-                if name != LOCK {
-                    fs::remove_file(entry.path())?;
-                }
                 continue;
             };
             found.push(Spooled {
@@ -194,27 +192,27 @@ impl Spooled {
 impl Directory {
     /// Locks a directory; `None` where its run goes on.
     fn lock(path: &Path) -> io::Result<Option<Self>> {
+        let handle = File::open(path)?;
         let file = File::create(path.join(LOCK))?;
-        Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .ok()
-            .map(|lock| Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }))
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        Ok(lock.ok().map(|lock| Self {
+            path: path.to_owned(),
+            handle,
+            _lock: lock,
+        }))
     }
 
-    /// Writes a file so that it is on disk as a whole, or not at all, whatever happens meanwhile.
+    /// Writes a file to disk.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let half = self.path.join(format!("{name}.half"));
-        let written = File::create(&half).and_then(|mut file| {
+        let path = self.path.join(name);
+        let written = File::create(&path).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::rename(&half, self.path.join(name))?;
-            File::open(&self.path)?.sync_all()
+            self.handle.sync_all()
         });
         if written.is_err() {
             // It may not exist.
-            let _ = fs::remove_file(&half);
+            let _ = fs::remove_file(&path);
         }
         written
     }
@@ -226,7 +224,7 @@ impl Drop for Directory {
             entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK))
         });
         if !parcels {
-            // Both fail only where somebody tidied up before.
+            // The sandbox lets no directory be removed: then the next run does it.
             let _ = fs::remove_file(self.path.join(LOCK));
             let _ = fs::remove_dir(&self.path);
         }
@@ -301,13 +299,19 @@ mod tests {
     }
 
     #[test]
-    fn half_a_parcel_of_a_killed_run_is_no_parcel() {
+    fn half_a_parcel_of_a_killed_run_is_noticed() {
         let root = Root::new("half");
         let killed = root.0.join("00000000000000000001-0000000000000007");
         fs::create_dir_all(&killed).unwrap();
-        fs::write(killed.join("000000000001-10.parcel.half"), b"half").unwrap();
-        let spool = Spool::open(&root.0, 2, 8, 1 << 20).unwrap();
-        assert!(spool.is_empty());
+        let bytes = parcel(1, 10, 100).to_bytes().unwrap();
+        let half = &bytes[..bytes.len() / 2];
+        fs::write(killed.join("000000000001-10.parcel"), half).unwrap();
+        let mut spool = Spool::open(&root.0, 2, 8, 1 << 20).unwrap();
+        let file = spool.oldest().unwrap();
+        assert!(file.read().is_err());
+        assert_eq!(file.rows, 10);
+        spool.remove(&file);
+        drop((file, spool));
         assert!(!killed.exists());
     }
 
