@@ -147,8 +147,11 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     ) {
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
-        // SAFETY: the helper only reads the clock.
-        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+        *summary = Summary {
+            // SAFETY: the helper only reads the clock.
+            timestamp_ns: unsafe { bpf_ktime_get_ns() },
+            ..Summary::EMPTY
+        };
         let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
         if is_over(elapsed_ns) {
             return;
@@ -182,12 +185,17 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             Link::Ethernet(self.tag)
         };
         // SAFETY: the summary is this packet's.
-        let headers = unsafe { &mut (*self.record.summary()).headers };
-        let mut header_len = parse_into(self.hook, link, headers);
+        let summary = unsafe { &mut *self.record.summary() };
+        let mut header_len = parse_into(self.hook, link, &mut summary.headers);
         bound::barrier();
-        let is_short = headers.status != 0 && self.hook.linear_len() < self.hook.len();
+        let is_short = summary.headers.status != 0 && self.hook.linear_len() < self.hook.len();
         if is_short || config!(always_copied) == 1 {
-            header_len = self.hook.parse_copied(link, headers);
+            // The whole summary, because that is a few aligned words.
+            *summary = Summary {
+                timestamp_ns: summary.timestamp_ns,
+                ..Summary::EMPTY
+            };
+            header_len = self.hook.parse_copied(link, &mut summary.headers);
         }
         self.hook.join(header_len)
     }
