@@ -39,7 +39,9 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces) | None => return 0,
+            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces(_)) | None => {
+                return 0;
+            }
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -57,7 +59,16 @@ pub enum Command {
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
-    Interfaces,
+    Interfaces(InterfacesArgs),
+}
+
+/// Arguments of `traffic interfaces`.
+#[derive(Args, Debug)]
+pub struct InterfacesArgs {
+    /// List those of this network namespace: a name of `ip netns`, the id of a process inside, or a
+    /// path such as `/run/docker/netns/…`. Needs `CAP_SYS_ADMIN`.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
 }
 
 /// Arguments of `traffic capture`.
@@ -74,10 +85,15 @@ pub struct CaptureArgs {
     /// Print the filter as classic BPF, as tcpdump -d does, then as eBPF, and exit.
     #[arg(long)]
     pub dump_filter: bool,
-    /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
+    /// Interface to capture on; repeat for several, `any` for all that are up and for those that
+    /// appear while it runs. Default: the interface of the
     /// default route, else the first that is up and not loopback.
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
+    /// Capture inside this network namespace: a name of `ip netns`, the id of a process inside, or a
+    /// path such as `/run/docker/netns/…`. Files and `--listen` stay outside. Needs `CAP_SYS_ADMIN`.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
     /// Where the programs attach: auto = TC in both directions; xdp = XDP on ingress (native,
     /// then generic) and TC on egress.
     #[arg(long, value_enum, default_value_t = Hook::Auto)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    process,
+    process, reproducible,
     setup::{LIBRARIES, Setup},
     toolchain::TARGET,
 };
@@ -18,12 +18,21 @@ use crate::{
 /// The variable through which builds and tests find the object.
 const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
 
+/// Linker flags for a libpcap without its optional capture sources, which would need libraries
+/// that no distribution has for static linking. libpcap's table of sources ends where one is null
+/// (`capture_source_types` in its pcap.c); the program only compiles filters with it.
+const NO_CAPTURE_SOURCES: &str =
+    "-Clink-arg=-Wl,--defsym=dbus_create=0,--defsym=dbus_findalldevs=0";
+
 /// Builds the eBPF object and the program `traffic`
 #[derive(Args, Debug)]
 pub(crate) struct Build {
     /// Optimize the program; the eBPF object always is.
     #[arg(long)]
     release: bool,
+    /// Optimize the program, and link every library into it.
+    #[arg(long = "static", conflicts_with = "release")]
+    is_static: bool,
 }
 
 /// How the program is compiled.
@@ -31,6 +40,8 @@ pub(crate) struct Build {
 pub(crate) enum Profile {
     Debug,
     Release,
+    /// Optimized, and with every library linked in: it runs where there is a kernel.
+    Static,
 }
 
 /// What warnings do to the build of the object.
@@ -51,10 +62,10 @@ pub(crate) struct Built {
 
 impl Build {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let profile = if self.release {
-            Profile::Release
-        } else {
-            Profile::Debug
+        let profile = match (self.is_static, self.release) {
+            (true, _) => Profile::Static,
+            (false, true) => Profile::Release,
+            (false, false) => Profile::Debug,
         };
         println!("{}", all(profile)?.program.display());
         Ok(ExitCode::SUCCESS)
@@ -65,12 +76,15 @@ impl Build {
 pub(crate) fn all(profile: Profile) -> Result<Built> {
     let object = object(Warnings::Shown)?;
     Setup::default().tools(LIBRARIES)?;
-    let mut cargo = cargo(&object);
+    let mut cargo = match profile {
+        Profile::Debug | Profile::Release => cargo(&object),
+        Profile::Static => static_cargo(&object),
+    };
     cargo
         .args(["build", "--package", "traffic-user", "--bin", "traffic"])
         .arg("--target-dir")
         .arg(process::target());
-    if profile == Profile::Release {
+    if profile != Profile::Debug {
         cargo.arg("--release");
     }
     process::run(&mut cargo)?;
@@ -80,10 +94,11 @@ pub(crate) fn all(profile: Profile) -> Result<Built> {
 
 /// Where the program lies once it was built.
 pub(crate) fn program(profile: Profile) -> PathBuf {
-    process::target().join(match profile {
-        Profile::Debug => "debug/traffic",
-        Profile::Release => "release/traffic",
-    })
+    match profile {
+        Profile::Debug => process::target().join("debug/traffic"),
+        Profile::Release => process::target().join("release/traffic"),
+        Profile::Static => process::target().join(host()).join("release/traffic"),
+    }
 }
 
 /// Cargo for the host, with `object` to embed and to test. Every call names it the same way: a
@@ -92,6 +107,29 @@ pub(crate) fn cargo(object: &Path) -> Command {
     let mut cargo = process::cargo();
     cargo.env(OBJECT_VARIABLE, object);
     cargo
+}
+
+/// [`cargo`] that links every library into what it builds, tests as well. What it builds lies
+/// below `target/`[`host`]; the bytes are the same from any directory.
+pub(crate) fn static_cargo(object: &Path) -> Command {
+    let mut cargo = cargo(object);
+    let own = [
+        "-Ctarget-feature=+crt-static",
+        NO_CAPTURE_SOURCES,
+        "-Cstrip=debuginfo",
+    ];
+    let flags = [&own.map(str::to_owned)[..], &reproducible::paths()].concat();
+    // Without a target the flags would be those of procedural macros too, which are not static.
+    cargo
+        .arg("--config")
+        .arg(format!("build.target={:?}", host()));
+    reproducible::with_flags(&mut cargo, &flags);
+    cargo
+}
+
+/// This machine, as the compiler names it.
+pub(crate) fn host() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
 /// Builds the object, unless `TRAFFIC_EBPF_OBJ` names one that was built elsewhere.

@@ -7,6 +7,7 @@ mod demo;
 mod fuzz;
 mod lint;
 mod process;
+mod reproducible;
 mod run;
 mod setup;
 mod test;

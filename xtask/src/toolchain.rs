@@ -6,13 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::process;
+use crate::{process, reproducible};
 
 /// The eBPF target, little endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
 /// Flags of the eBPF build: BTF for the kernel, and 32-bit operations and jumps (Linux 5.1).
-const FLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf -Ctarget-cpu=v3";
+const FLAGS: [&str; 3] = ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
 /// Where Debian's compiler lives.
 const DEBIAN: &str = "/usr";
 /// LLVM of the oldest compiler that the workspace allows.
@@ -52,10 +52,9 @@ impl Toolchain {
             .env("RUSTC", self.compiler.program("rustc"))
             // `build-std` is unstable, and so is the target.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
-            // It would go before RUSTFLAGS.
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", FLAGS);
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker);
+        let flags = [&FLAGS.map(str::to_owned)[..], &reproducible::paths()].concat();
+        reproducible::with_flags(&mut command, &flags);
         command
     }
 }

@@ -44,7 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Print(args)) => print::run(&args),
-        Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
+        Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {
                 return Ok(ExitCode::SUCCESS);
