@@ -7,6 +7,7 @@ mod classic;
 mod link;
 mod read;
 mod rotate;
+mod run;
 mod sink;
 mod write;
 
@@ -16,6 +17,7 @@ pub use read::{
     read, read_from,
 };
 pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
+pub use run::{Block, Run};
 pub use write::{
     CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, WriteError,
 };

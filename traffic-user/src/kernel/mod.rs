@@ -10,6 +10,7 @@ mod clock;
 mod explain;
 mod fill;
 mod gate;
+mod gathered;
 mod hooks;
 mod host;
 mod interfaces;
