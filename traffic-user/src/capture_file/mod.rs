@@ -3,12 +3,15 @@
 //! This is the one place that knows the `pcap-file` crate.
 
 mod blocks;
+mod chunk;
 mod classic;
+mod decode;
 mod link;
 mod read;
 mod rotate;
 mod run;
 mod sink;
+mod window;
 mod write;
 
 pub use link::LinkType;
