@@ -95,7 +95,9 @@ impl<R: Read> Chunks<R> {
         };
         let known = self.decoder.interfaces();
         let new = known[self.told..].iter();
-        chunk.interfaces.extend(new.map(|known| known.described.clone()));
+        chunk
+            .interfaces
+            .extend(new.map(|known| known.described.clone()));
         self.told = known.len();
         end
     }

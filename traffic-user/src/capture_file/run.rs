@@ -58,7 +58,10 @@ impl<'a> Run<'a> {
     /// The first `bytes` bytes, which hold `frames` frames, and the rest.
     pub(crate) fn split(&self, bytes: usize, frames: u64) -> (Self, Self) {
         let (first, rest) = self.blocks.split_at(bytes);
-        (Self::new(first, frames), Self::new(rest, self.frames - frames))
+        (
+            Self::new(first, frames),
+            Self::new(rest, self.frames - frames),
+        )
     }
 }
 

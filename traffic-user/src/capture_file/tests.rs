@@ -1,4 +1,5 @@
-#![expect(clippy::cast_possible_truncation,
+#![expect(
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "small numbers"
@@ -454,7 +455,9 @@ impl Drop for Scratch {
 
 #[test]
 fn a_run_is_written_as_its_frames_are_one_by_one() {
-    let frames: Vec<_> = (0..40).map(|number| frame(0, &vec![7; number * 37])).collect();
+    let frames: Vec<_> = (0..40)
+        .map(|number| frame(0, &vec![7; number * 37]))
+        .collect();
     let blocks = written("blocks.pcapng", &frames);
     let header = written("blocks.pcapng", &[]).len();
     let run = Run::new(&blocks[header..], frames.len() as u64);

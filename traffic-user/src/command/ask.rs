@@ -68,7 +68,14 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
     ];
     match Cli::try_parse_from(line).ok()?.command? {
         Command::Capture(args) => Some(*args),
-        Command::Read(_) | Command::Print(_) | Command::Extcap(_) | Command::Interfaces(_) => None,
+        Command::Read(_)
+        | Command::Print(_)
+        | Command::Extcap(_)
+        | Command::Config(_)
+        | Command::Service(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Interfaces(_) => None,
     }
 }
 

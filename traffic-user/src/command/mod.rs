@@ -2,16 +2,21 @@
 
 mod ask;
 mod capture;
+mod config;
+mod confine;
 mod extcap;
 mod extract;
 mod filter;
+mod input;
 mod interfaces;
 mod output;
 mod packet_log;
+mod pages;
 mod print;
 mod progress;
 mod read;
 mod selection;
+mod service;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -22,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     capture_file::WriteError,
-    cli::{Cli, Command, ExtcapCli},
+    cli::{Cli, Command, CommandLineError, ExtcapCli},
 };
 
 /// Exit code of a wrong command line.
@@ -43,6 +48,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
+        Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Service(args)) => service::run(&args),
+        Some(Command::Completions { shell }) => pages::completions(shell),
+        Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
@@ -80,7 +89,8 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.is::<UsageError>() {
+    let file = error.downcast_ref::<CommandLineError>();
+    if error.is::<UsageError>() || file.is_some_and(CommandLineError::is_usage) {
         ExitCode::from(USAGE)
     } else {
         ExitCode::FAILURE

@@ -13,12 +13,7 @@ use aya::{
     programs::{Program, ProgramError, TestRun, TestRunOptions},
 };
 use thiserror::Error;
-use traffic_ebpf::{
-    config::Interface,
-    record::ExcerptHeader,
-    tally::Tally,
-    timeline::Shape,
-};
+use traffic_ebpf::{config::Interface, record::ExcerptHeader, tally::Tally, timeline::Shape};
 
 use super::{
     clock::WallClock,

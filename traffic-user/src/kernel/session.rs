@@ -10,10 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
-use traffic_ebpf::{
-    tally::Counters,
-    timeline::Shape,
-};
+use traffic_ebpf::{tally::Counters, timeline::Shape};
 
 use super::{
     attach::AttachError,
@@ -252,6 +249,12 @@ impl Session {
     #[must_use]
     pub fn elapsed_ns(&self) -> u64 {
         clock::monotonic_ns().saturating_sub(self.opened_ns)
+    }
+
+    /// Wall-clock nanoseconds since the Unix epoch, as time stamps of packets that arrive now.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.clock.wall_ns(clock::monotonic_ns())
     }
 
     /// The most bytes that were unread in the ring at once since the last call, as seen whenever

@@ -9,8 +9,8 @@ use aya_ebpf::{
 use traffic_ebpf::{
     parse::Tag,
     record::{
-        BATCH_HEADER_BYTES, BATCH_RECORDS, Batch, EXCERPT_BYTES, ExcerptHeader, Kind, OWNER_FLUSH, OWNER_NONE,
-        OWNER_PACKET, Single, Summary,
+        BATCH_HEADER_BYTES, BATCH_RECORDS, Batch, EXCERPT_BYTES, ExcerptHeader, Kind, OWNER_FLUSH,
+        OWNER_NONE, OWNER_PACKET, Single, Summary,
     },
 };
 

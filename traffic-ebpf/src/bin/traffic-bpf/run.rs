@@ -67,12 +67,7 @@ pub(crate) fn flush() {
 }
 
 #[inline(always)]
-fn gather<'a, H: Hook<'a>>(
-    hook: &H,
-    tag: Option<Tag>,
-    run: &mut Run,
-    captured: &Captured,
-) -> bool {
+fn gather<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, run: &mut Run, captured: &Captured) -> bool {
     let needed = captured.cap_len + BLOCK_EXTRA_BYTES as u32;
     let room = config!(wake_bytes).min(RUN_BYTES as u64) as u32;
     if run.header.bytes + needed > room && !send(run) {
@@ -183,7 +178,11 @@ unsafe fn block<'a, H: Hook<'a>>(
     let Some(padded) = bound::index((cap_len + 3) & !3, room as usize + 1) else {
         return 0;
     };
-    let dropped = if captured.lost == 0 { 0 } else { DROP_COUNT_BYTES as u32 };
+    let dropped = if captured.lost == 0 {
+        0
+    } else {
+        DROP_COUNT_BYTES as u32
+    };
     let Some(dropped) = bound::index(hook.join(dropped), DROP_COUNT_BYTES + 1) else {
         return 0;
     };

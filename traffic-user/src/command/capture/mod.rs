@@ -7,6 +7,7 @@ mod lines;
 mod links;
 mod live;
 mod loss;
+mod manager;
 mod plan;
 mod postrotate;
 mod settings;
@@ -30,12 +31,14 @@ use self::{
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
+    manager::Manager,
     settings::{joins, planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
     watch::InterfaceWatch,
 };
 use super::{
+    confine,
     filter::{self, LiveFilter},
     interfaces,
     output::Outputs,
@@ -51,6 +54,7 @@ use crate::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
     },
+    sandbox::Policy,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -62,7 +66,10 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.dump_filter {
         return dump_filter(&args).await;
     }
+    confine::protect_files(args.output.file_mode);
     let signals = Signals::new()?;
+    // Before the namespace is entered, which may hide it.
+    let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started.
     let mut views = Views::new(&args)?;
     let namespace = enter(args.netns.as_deref())?;
@@ -80,15 +87,20 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .into_iter()
         .chain(lines)
         .collect();
-    let outputs = Outputs::new(&args.output, &others)?;
+    let mut outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected, events, namespace)?;
     if args.output.verbose > 0 {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
+    capture.confine(&args, &mut outputs)?;
     capture.announce(&args);
     views.show(&args)?;
-    let end = capture.until_stopped(&args, signals, &mut views).await;
+    manager.ready();
+    let end = capture
+        .until_stopped(&args, signals, &mut views, &mut manager)
+        .await;
+    manager.stopping();
     views.leave_terminal();
     let end = end?;
     let (report, failure) = capture.finish(&args, end, &mut views).await?;
@@ -193,6 +205,36 @@ impl Capture {
         })
     }
 
+    /// Gives up what the capture does not need from here on.
+    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+        let mut policy = Policy::default();
+        outputs.hold(&mut policy)?;
+        if let Some(file) = &self.take.file {
+            file.needs(&mut policy);
+        }
+        live::needs(args, &mut policy);
+        policy.read_maps();
+        if self.is_plain(args) {
+            confine::enter(&policy, args.sandbox)?;
+        } else {
+            log::info!(
+                "sandbox: none (-i any, -z, --open and TC by clsact need privileges to the end)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the capture ends without privileges.
+    fn is_plain(&self, args: &CaptureArgs) -> bool {
+        let mut hooks = self.session.attached().iter();
+        args.files.postrotate.is_none()
+            && !args.output.open
+            && !args.interfaces.iter().any(|name| name == "any")
+            && !hooks.any(|hooks| {
+                [hooks.ingress, hooks.egress].contains(&Some(crate::kernel::HookKind::Clsact))
+            })
+    }
+
     /// Says what is being captured, as tcpdump does, and opens the gate.
     fn announce(&mut self, args: &CaptureArgs) {
         self.session.open();
@@ -219,6 +261,7 @@ impl Capture {
         args: &CaptureArgs,
         mut signals: Signals,
         views: &mut Views,
+        manager: &mut Manager,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
@@ -245,11 +288,15 @@ impl Capture {
                 () = ticks.next() => {
                     self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
+                    self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
                         break End::Done;
                     }
                     if views.is_due() {
                         self.publish(args, views)?;
+                    }
+                    if manager.is_due() {
+                        manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
                     }
                 }
                 readable = self.session.readable(), if !more => {
@@ -308,6 +355,9 @@ impl Capture {
             }
             if file.is_stream() || ticks.is_flush() {
                 file.flush();
+            }
+            if ticks.is_flush() {
+                file.look_after();
             }
             if file.has_ended() {
                 return Ok(true);
@@ -378,6 +428,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
+        self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
