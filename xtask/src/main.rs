@@ -12,6 +12,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ enum Xtask {
     Demo(demo::Demo),
     Test(test::Test),
     Fuzz(fuzz::Fuzz),
+    Vm(vm::Vm),
     Bench(bench::Bench),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
         Xtask::Fuzz(fuzz) => fuzz.run(),
+        Xtask::Vm(vm) => vm.run(),
         Xtask::Bench(bench) => bench.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),

@@ -265,7 +265,7 @@ pub(super) fn load_for(
     };
     let ebpf = EbpfLoader::new()
         .verifier_log_level(if log::log_enabled!(log::Level::Debug) {
-            VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
+            VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
         } else {
             VerifierLogLevel::DISABLE
         })
