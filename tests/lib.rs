@@ -15,9 +15,11 @@
 //! }
 //! ```
 
+pub mod ledger;
 mod need;
 pub mod netns;
 pub mod program;
+pub mod stage;
 
 use std::{
     env,

@@ -49,6 +49,16 @@ fn main() -> ExitCode {
             a_filter_is_printed_as_classic_bpf_and_as_ebpf,
         ),
         Test::new(
+            "a_configuration_is_shown_as_a_command_line",
+            &[Need::Program],
+            a_configuration_is_shown_as_a_command_line,
+        ),
+        Test::new(
+            "a_wrong_configuration_is_a_usage_error_with_places",
+            &[Need::Program],
+            a_wrong_configuration_is_a_usage_error_with_places,
+        ),
+        Test::new(
             "interfaces_lists_loopback",
             &[Need::Program],
             interfaces_lists_loopback,
@@ -162,6 +172,41 @@ fn a_filter_is_printed_as_classic_bpf_and_as_ebpf() -> Result<()> {
         ensure!(text.contains("r4 = be16 r4\n"), "{text}");
     }
     Ok(())
+}
+
+fn a_configuration_is_shown_as_a_command_line() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("t.toml");
+    let example = traffic(&["config", "example"])?;
+    expect_code(&example, 0)?;
+    let settings = "interface = 'lo'\nfilter = 'tcp port 80'\nlive = true\n";
+    fs::write(&file, [&example.stdout, settings.as_bytes()].concat())?;
+    let output = traffic(&["config".as_ref(), "check".as_ref(), file.as_os_str()])?;
+    expect_code(&output, 0)?;
+    ensure!(
+        stdout(&output) == "traffic capture --interface=lo '--filter=tcp port 80' --live\n",
+        "{}",
+        stdout(&output)
+    );
+    Ok(())
+}
+
+fn a_wrong_configuration_is_a_usage_error_with_places() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("t.toml");
+    fs::write(&file, "hok = 'tc'\nbins = true\n")?;
+    for words in [["config", "check"], ["capture", "--config"]] {
+        let output = traffic(&[words[0].as_ref(), words[1].as_ref(), file.as_os_str()])?;
+        expect_code(&output, 2)?;
+        let said = String::from_utf8_lossy(&output.stderr).replace(&*file.to_string_lossy(), "");
+        ensure!(
+            said == "error: :1:1: unknown key hok: did you mean hook?\n\
+                     :2:8: bins is a string or a number, not a boolean\n",
+            "{said}"
+        );
+    }
+    let output = traffic(&["capture", "--config", "/no/such/file"])?;
+    expect_code(&output, 1)
 }
 
 fn interfaces_lists_loopback() -> Result<()> {

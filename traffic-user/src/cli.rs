@@ -1,5 +1,6 @@
 //! The command line: clap types only. The doc comments are the help text.
 
+mod config;
 mod extcap;
 mod files;
 mod print;
@@ -12,6 +13,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use config::{
+    CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
+    example as example_config,
+};
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
@@ -39,7 +44,13 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
-            Some(Command::Print(_) | Command::Extcap(_) | Command::Interfaces) | None => return 0,
+            Some(
+                Command::Print(_)
+                | Command::Extcap(_)
+                | Command::Config(_)
+                | Command::Interfaces(_),
+            )
+            | None => return 0,
         };
         i16::from(output.verbose) - i16::from(output.quiet)
     }
@@ -54,16 +65,31 @@ pub enum Command {
     Read(Box<ReadArgs>),
     /// Prints a line per packet of capture files, as tcpdump does.
     Print(PrintArgs),
+    /// Checks a file of `traffic capture --config`, or prints one to begin with.
+    Config(ConfigArgs),
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
-    Interfaces,
+    Interfaces(InterfacesArgs),
+}
+
+/// Arguments of `traffic interfaces`.
+#[derive(Args, Debug)]
+pub struct InterfacesArgs {
+    /// List those of this network namespace: a name of `ip netns`, the id of a process inside, or a
+    /// path such as `/run/docker/netns/…`. Needs `CAP_SYS_ADMIN`.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
 }
 
 /// Arguments of `traffic capture`.
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct CaptureArgs {
+    /// Take flags from this TOML file, whose keys are their long names; flags of the command line
+    /// go before it. `traffic config example` prints one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Capture only what matches this expression, as tcpdump takes it (see pcap-filter(7)); decided
     /// in the kernel, with VLAN tags in their places.
     #[arg(value_name = "FILTER", conflicts_with_all = ["expression", "filter_file"])]
@@ -74,10 +100,15 @@ pub struct CaptureArgs {
     /// Print the filter as classic BPF, as tcpdump -d does, then as eBPF, and exit.
     #[arg(long)]
     pub dump_filter: bool,
-    /// Interface to capture on; repeat for several, `any` for all. Default: the interface of the
+    /// Interface to capture on; repeat for several, `any` for all that are up and for those that
+    /// appear while it runs. Default: the interface of the
     /// default route, else the first that is up and not loopback.
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
+    /// Capture inside this network namespace: a name of `ip netns`, the id of a process inside, or a
+    /// path such as `/run/docker/netns/…`. Files and `--listen` stay outside. Needs `CAP_SYS_ADMIN`.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
     /// Where the programs attach: auto = TC in both directions; xdp = XDP on ingress (native,
     /// then generic) and TC on egress.
     #[arg(long, value_enum, default_value_t = Hook::Auto)]

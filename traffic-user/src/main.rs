@@ -4,7 +4,7 @@ use std::{env, process::ExitCode};
 
 use clap::Parser as _;
 use traffic_user::{
-    cli::{Cli, ExtcapCli},
+    cli::{Cli, CommandLineError, ExtcapCli},
     command, diagnostics,
 };
 
@@ -13,7 +13,11 @@ fn main() -> ExitCode {
         let answer = command::answer_wireshark(ExtcapCli::parse());
         return answer.unwrap_or_else(|error| command::failed(&error));
     }
-    let cli = Cli::parse();
+    let cli = match Cli::from_command_line(env::args_os()) {
+        Ok(cli) => cli,
+        Err(CommandLineError::Refused(error)) => error.exit(),
+        Err(error) => return command::failed(&error.into()),
+    };
     diagnostics::init(cli.verbosity());
     command::run(cli).unwrap_or_else(|error| command::failed(&error))
 }

@@ -12,15 +12,13 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use traffic_tests::{
     Need, Test,
+    ledger::{balanced, entry},
     netns::{Namespace, VETH},
     program::{Capture, binary},
+    stage::{DATAGRAMS, Stage},
 };
 
-use crate::{
-    Tests, frame,
-    ledger::{balanced, entry},
-    send::{DATAGRAMS, Stage},
-};
+use crate::{Tests, frame};
 
 const NEEDS: &[Need] = &[Need::Capture];
 

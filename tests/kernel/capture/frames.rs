@@ -7,6 +7,7 @@ use traffic_tests::{
     Test,
     netns::{Namespace, VETH, VethOptions, VethPair},
     program::Capture,
+    stage::introduce,
 };
 
 use crate::{
@@ -164,7 +165,7 @@ fn silent(mtu: u32, offloads: &str) -> Result<VethPair> {
         offloads,
         ipv6: false,
     })?;
-    send::introduce(&pair)?;
+    introduce(&pair)?;
     Ok(pair)
 }
 

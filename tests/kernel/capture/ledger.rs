@@ -7,15 +7,14 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use traffic_tests::{
     Test,
+    ledger::{balanced, entry},
     netns::{VETH, VethOptions, VethPair},
     program::{Capture, Captured},
+    stage::{DATAGRAMS, Flood, Stage, introduce},
     wait_until,
 };
 
-use crate::{
-    NEEDS, Tests, frame,
-    send::{self, DATAGRAMS, Flood, Stage},
-};
+use crate::{NEEDS, Tests, frame, send};
 
 pub(crate) const TESTS: Tests = &[
     Test::new(
@@ -64,60 +63,6 @@ pub(crate) const TESTS: Tests = &[
         wire_packets_of_joined_frames_are_those_that_were_sent,
     ),
 ];
-
-/// A number of the ledger.
-pub(crate) fn entry(report: &Value, path: &str) -> Result<u64> {
-    report
-        .pointer(&format!("/ledger/{path}"))
-        .and_then(Value::as_u64)
-        .with_context(|| format!("ledger/{path} in {}", report["ledger"]))
-}
-
-/// Holds every identity of the ledger against its entries, and the sums of the tables and of the
-/// histogram against `matched`. Returns `matched`.
-pub(crate) fn balanced(report: &Value, has_file: bool) -> Result<u64> {
-    let matched = entry(report, "matched")?;
-    let sum =
-        |paths: &[&str]| -> Result<u64> { paths.iter().map(|path| entry(report, path)).sum() };
-    ensure!(report["ledger"]["balanced"] == true);
-    ensure!(entry(report, "seen")? == sum(&["filtered_out", "matched"])?);
-    if !report["ledger"]["summaries_lost"].is_null() {
-        ensure!(matched == sum(&["summaries_delivered", "summaries_lost"])?);
-    }
-    if has_file {
-        let frames = sum(&[
-            "frames_sampled_out",
-            "frames_written",
-            "frames_lost/ring_full",
-            "frames_lost/write_failed",
-        ])?;
-        ensure!(matched == frames, "{frames} frames of {matched}");
-    }
-    let numbers = |value: &Value| -> u64 {
-        let list = value.as_array().into_iter().flatten();
-        list.filter_map(Value::as_u64).sum()
-    };
-    let rows = |table: &str| -> u64 {
-        let rows = report[table].as_array().into_iter().flatten();
-        rows.filter_map(|row| row["packets"].as_u64()).sum()
-    };
-    let timeline = &report["timeline"];
-    let by_protocol = timeline["by_protocol"].as_object();
-    let by_protocol: u64 = by_protocol
-        .into_iter()
-        .flatten()
-        .map(|(_, bins)| numbers(bins))
-        .sum();
-    for (what, sum) in [
-        ("bins", numbers(&timeline["bins"])),
-        ("bins by protocol", by_protocol),
-        ("protocols", rows("protocols")),
-        ("interfaces", rows("interfaces")),
-    ] {
-        ensure!(sum == matched, "{what} sum to {sum}, and {matched} matched");
-    }
-    Ok(matched)
-}
 
 fn succeeded(captured: &Captured) -> Result<()> {
     ensure!(captured.status.success(), "{}", captured.stderr);
@@ -274,7 +219,7 @@ fn xdp_sees_every_frame_that_arrives() -> Result<()> {
         offloads: "tso on",
         ..VethOptions::default()
     })?;
-    send::introduce(&pair)?;
+    introduce(&pair)?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("bulk.pcapng");
     let name = file.to_str().context("a path in UTF-8")?;
@@ -327,7 +272,7 @@ fn wire_packets_are_the_segments_that_arrive() -> Result<()> {
         offloads: "tso off gro off",
         ..VethOptions::default()
     })?;
-    send::introduce(&pair)?;
+    introduce(&pair)?;
     let capture = Capture::start(&pair.left, &["-i", VETH, "-Q", "out"])?;
     let before = received(&pair)?;
     send::bulk(&pair, "10.77.0.2:5001", 8 << 20)?;
@@ -351,7 +296,7 @@ fn wire_packets_of_joined_frames_are_those_that_were_sent() -> Result<()> {
         offloads: "tso off gro on",
         ..VethOptions::default()
     })?;
-    send::introduce(&pair)?;
+    introduce(&pair)?;
     let capture = Capture::start(&pair.right, &["-i", VETH, "-Q", "in"])?;
     let before = received(&pair)?;
     send::bulk(&pair, "10.77.0.2:5001", 8 << 20)?;

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use traffic_tests::{
     Need, Test,
+    ledger::balanced,
     netns::Namespace,
     program::{Capture, binary},
 };
@@ -17,7 +18,6 @@ use traffic_tests::{
 use crate::{
     Tests,
     frame::{self, ipv4_udp, ipv6_udp},
-    ledger::balanced,
 };
 
 const NEEDS: &[Need] = &[Need::Capture, Need::Tool("tshark")];

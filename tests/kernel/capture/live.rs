@@ -17,17 +17,16 @@ use traffic_ebpf::record::FrameHeader;
 use traffic_tests::{
     Test,
     netns::{Namespace, VETH},
-    program, wait_until,
+    program,
+    stage::{DATAGRAMS, Stage},
+    wait_until,
 };
 use traffic_user::{
     kernel::{HookChoice, Interfaces, Session, Settings, Sink},
     record::PacketRecord,
 };
 
-use crate::{
-    NEEDS, Tests,
-    send::{DATAGRAMS, Stage},
-};
+use crate::{NEEDS, Tests};
 
 pub(crate) const TESTS: Tests = &[
     Test::new(

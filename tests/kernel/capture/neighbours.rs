@@ -6,16 +6,14 @@ use anyhow::{Context, Error, Result, ensure};
 use nix::sys::signal::Signal;
 use traffic_tests::{
     Need, Test,
+    ledger::balanced,
     netns::{Namespace, VETH},
     program::{Capture, binary},
+    stage::{DATAGRAMS, Stage},
     wait_until,
 };
 
-use crate::{
-    Tests,
-    ledger::balanced,
-    send::{DATAGRAMS, Stage},
-};
+use crate::Tests;
 
 const NEEDS: &[Need] = &[Need::Capture, Need::Tool("bpftool"), Need::Tool("tc")];
 

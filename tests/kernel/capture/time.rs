@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use traffic_tests::{Test, netns::VETH, program::Capture};
+use traffic_tests::{
+    Test,
+    ledger::{balanced, entry},
+    netns::VETH,
+    program::Capture,
+    stage::Stage,
+};
 
 use crate::{
     NEEDS, Tests,
     frame::{self, Frame},
-    ledger::{balanced, entry},
-    send::{self, MARK, Stage},
+    send::{self, MARK},
     tcpdump::{Tcpdump, before},
 };
 

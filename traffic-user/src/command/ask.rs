@@ -68,7 +68,11 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
     ];
     match Cli::try_parse_from(line).ok()?.command? {
         Command::Capture(args) => Some(*args),
-        Command::Read(_) | Command::Print(_) | Command::Extcap(_) | Command::Interfaces => None,
+        Command::Read(_)
+        | Command::Print(_)
+        | Command::Extcap(_)
+        | Command::Config(_)
+        | Command::Interfaces(_) => None,
     }
 }
 

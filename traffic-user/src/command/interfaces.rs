@@ -4,10 +4,11 @@ use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::kernel::{Interface, Interfaces};
+use crate::kernel::{Interface, Interfaces, NetworkNamespace};
 
-/// Lists interfaces with the hooks they can take.
-pub(super) async fn run() -> Result<ExitCode> {
+/// Lists the interfaces of a network namespace, by default this one, with the hooks they can take.
+pub(super) async fn run(netns: Option<&str>) -> Result<ExitCode> {
+    netns.map(NetworkNamespace::enter).transpose()?;
     let interfaces = Interfaces::list().await?;
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -75,6 +76,7 @@ mod tests {
             mac: None,
             xdp_programs: Vec::new(),
             packets: (0, 0),
+            missed: None,
         };
         assert!(line(&interface).ends_with("tc, xdp"));
         interface.xdp_programs = vec![17];

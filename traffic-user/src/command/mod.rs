@@ -2,6 +2,7 @@
 
 mod ask;
 mod capture;
+mod config;
 mod extcap;
 mod extract;
 mod filter;
@@ -22,7 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     capture_file::WriteError,
-    cli::{Cli, Command, ExtcapCli},
+    cli::{Cli, Command, CommandLineError, ExtcapCli},
 };
 
 /// Exit code of a wrong command line.
@@ -43,8 +44,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Capture(args)) => runtime.block_on(capture::run(*args)),
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
+        Some(Command::Config(args)) => config::run(&args),
         Some(Command::Print(args)) => print::run(&args),
-        Some(Command::Interfaces) => runtime.block_on(interfaces::run()),
+        Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {
                 return Ok(ExitCode::SUCCESS);
@@ -80,7 +82,8 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.is::<UsageError>() {
+    let file = error.downcast_ref::<CommandLineError>();
+    if error.is::<UsageError>() || file.is_some_and(CommandLineError::is_usage) {
         ExitCode::from(USAGE)
     } else {
         ExitCode::FAILURE

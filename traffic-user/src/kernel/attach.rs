@@ -7,7 +7,8 @@ use aya::{
     programs::{
         LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         loaded_programs,
-        tc::{self, NlOptions, TcAttachOptions, TcError},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+        xdp::XdpLink,
     },
 };
 use thiserror::Error;
@@ -52,6 +53,9 @@ pub enum AttachError {
     /// The program could not be loaded.
     #[error(transparent)]
     Load(#[from] load::LoadError),
+    /// There are as many as the maps hold.
+    #[error("this run has room for {0} interfaces")]
+    NoRoom(usize),
     /// Another program has the hook.
     #[error("XDP on {interface} is taken by {occupant}, which stays (try --hook tc)")]
     XdpTaken {
@@ -92,6 +96,31 @@ macro_rules! loaded {
     };
 }
 
+/// A program on a hook. Dropping it detaches.
+pub(super) struct Hooked {
+    pub(super) kind: HookKind,
+    #[expect(dead_code, reason = "the link ends when it is dropped")]
+    link: HookLink,
+}
+
+#[expect(dead_code, reason = "as above")]
+enum HookLink {
+    Tc(SchedClassifierLink),
+    Xdp(XdpLink),
+}
+
+impl Hooked {
+    fn tc(kind: HookKind, link: SchedClassifierLink) -> Self {
+        let link = HookLink::Tc(link);
+        Self { kind, link }
+    }
+
+    fn xdp(kind: HookKind, link: XdpLink) -> Self {
+        let link = HookLink::Xdp(link);
+        Self { kind, link }
+    }
+}
+
 /// Attaches TC in one direction, before all others; falls back to `clsact` on kernels without
 /// tcx. `added` is set when a `clsact` qdisc was made for it.
 pub(super) fn tc(
@@ -99,15 +128,17 @@ pub(super) fn tc(
     interface: &Interface,
     direction: TcAttachType,
     added: &mut bool,
-) -> Result<HookKind, AttachError> {
+) -> Result<Hooked, AttachError> {
     let (name, label) = match direction {
         TcAttachType::Egress => ("traffic_egress", "egress"),
         TcAttachType::Ingress | TcAttachType::Custom(_) => ("traffic_ingress", "ingress"),
     };
     let program: &mut SchedClassifier = loaded!(ebpf, name, SchedClassifier);
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let Err(tcx_error) = program.attach_with_options(&interface.name, direction, order) else {
-        return Ok(HookKind::Tcx);
+    let attached = program.attach_with_options(&interface.name, direction, order);
+    let tcx_error = match attached.and_then(|link| program.take_link(link)) {
+        Ok(link) => return Ok(Hooked::tc(HookKind::Tcx, link)),
+        Err(error) => error,
     };
     log::debug!("tcx on {}: {tcx_error}", interface.name);
     let refused = |reason: String| AttachError::TcRefused {
@@ -126,7 +157,8 @@ pub(super) fn tc(
     let filter = TcAttachOptions::Netlink(NlOptions::default());
     program
         .attach_with_options(&interface.name, direction, filter)
-        .map(|_| HookKind::Clsact)
+        .and_then(|link| program.take_link(link))
+        .map(|link| Hooked::tc(HookKind::Clsact, link))
         .map_err(|error| refused(reason(&error)))
 }
 
@@ -157,7 +189,7 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Attaches XDP: in the driver, else in the stack; for frames in several buffers where the kernel
 /// knows them.
-pub(super) fn xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<HookKind, AttachError> {
+pub(super) fn xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<Hooked, AttachError> {
     if let Some(&id) = interface.xdp_programs.first() {
         return Err(AttachError::XdpTaken {
             interface: interface.name.clone(),
@@ -165,11 +197,11 @@ pub(super) fn xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<HookKind, At
         });
     }
     let native = match xdp_mode(ebpf, interface, XdpMode::Driver)? {
-        Ok(()) => return Ok(HookKind::XdpNative),
+        Ok(link) => return Ok(Hooked::xdp(HookKind::XdpNative, link)),
         Err(reason) => reason,
     };
     match xdp_mode(ebpf, interface, XdpMode::Skb)? {
-        Ok(()) => Ok(HookKind::XdpGeneric),
+        Ok(link) => Ok(Hooked::xdp(HookKind::XdpGeneric, link)),
         Err(generic) => Err(AttachError::XdpRefused {
             interface: interface.name.clone(),
             native,
@@ -183,13 +215,14 @@ fn xdp_mode(
     ebpf: &mut Ebpf,
     interface: &Interface,
     mode: XdpMode,
-) -> Result<Result<(), String>, AttachError> {
+) -> Result<Result<XdpLink, String>, AttachError> {
     let mut last = "not tried".to_owned();
     let names = ["traffic_xdp_frags", "traffic_xdp"];
     for name in &names[usize::from(!load::has_xdp_load_bytes())..] {
         let program: &mut Xdp = loaded!(ebpf, name, Xdp);
-        match program.attach_to_if_index(interface.ifindex, mode) {
-            Ok(_) => return Ok(Ok(())),
+        let attached = program.attach_to_if_index(interface.ifindex, mode);
+        match attached.and_then(|link| program.take_link(link)) {
+            Ok(link) => return Ok(Ok(link)),
             Err(error) => {
                 log::debug!("{name} on {} in mode {mode:?}: {error}", interface.name);
                 last = reason(&error);

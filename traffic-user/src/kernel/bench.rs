@@ -83,6 +83,7 @@ pub struct Bench {
     ring: RingReader,
     clock: WallClock,
     shape: Shape,
+    interfaces: usize,
 }
 
 /// Interface that the kernel says test packets arrived on: loopback.
@@ -120,6 +121,7 @@ impl Bench {
             ring: RingReader::new(ring),
             clock: WallClock::new(),
             shape: loaded.shape,
+            interfaces: links.len(),
             ebpf,
         })
     }
@@ -205,7 +207,7 @@ impl Bench {
     /// # Errors
     /// When a map cannot be read.
     pub fn lost(&self) -> Result<u64, LoadError> {
-        let snapshot = snapshot::read(&self.ebpf, self.shape)?;
+        let snapshot = snapshot::read(&self.ebpf, self.shape, self.interfaces)?;
         let items = [Tally::FramesLost, Tally::ExcerptsLost].map(|tally| snapshot.tally(tally));
         Ok(snapshot.summaries_lost() + items.iter().sum::<u64>())
     }

@@ -74,7 +74,7 @@ impl GateControl {
 }
 
 /// XDP and TC programs run inside RCU read-side sections, so a grace period outlasts them.
-fn wait_for_programs() {
+pub(super) fn wait_for_programs() {
     // SAFETY: the command takes no pointers.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result != 0 {

@@ -2,17 +2,11 @@
 
 use std::fs;
 
-use futures_util::{StreamExt, TryStreamExt};
-use rtnetlink::{
-    MulticastGroup,
-    packet_core::NetlinkPayload,
-    packet_route::{
-        RouteNetlinkMessage,
-        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State},
-    },
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State,
 };
 use thiserror::Error;
-use tokio::task::JoinHandle;
 
 /// `ARPHRD_…` values of `linux/if_arp.h` whose frames begin with an Ethernet header.
 const ETHERNET: [u16; 2] = [1, 772];
@@ -21,6 +15,9 @@ const ETHERNET: [u16; 2] = [1, 772];
 const IP: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
 /// `ARPHRD_LOOPBACK`.
 const LOOPBACK: u16 = 772;
+
+/// What asks for every interface.
+pub const ANY: &str = "any";
 
 /// An interface as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +44,8 @@ pub struct Interface {
     pub xdp_programs: Vec<u32>,
     /// Packets that it counted itself since it exists, received and sent (`rtnl_link_stats64`).
     pub packets: (u64, u64),
+    /// Frames that it had no room for since it exists; `None` where it does not say.
+    pub missed: Option<u64>,
 }
 
 /// What the kernel said when it was asked about interfaces.
@@ -108,7 +107,7 @@ impl Interface {
         }
     }
 
-    fn from_message(message: &LinkMessage) -> Self {
+    pub(super) fn from_message(message: &LinkMessage) -> Self {
         let mut interface = Self {
             name: String::new(),
             ifindex: message.header.index,
@@ -121,6 +120,7 @@ impl Interface {
             mac: None,
             xdp_programs: Vec::new(),
             packets: (0, 0),
+            missed: None,
         };
         for attribute in &message.attributes {
             interface.read(attribute);
@@ -145,7 +145,10 @@ impl Interface {
                     _ => None,
                 });
             }
-            LinkAttribute::Stats64(stats) => self.packets = (stats.rx_packets, stats.tx_packets),
+            LinkAttribute::Stats64(stats) => {
+                self.packets = (stats.rx_packets, stats.tx_packets);
+                self.missed = Some(stats.rx_missed_errors);
+            }
             LinkAttribute::Xdp(xdp) => {
                 self.xdp_programs = xdp
                     .iter()
@@ -178,7 +181,7 @@ fn state_name(state: State) -> &'static str {
 }
 
 /// The interfaces that there are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Interfaces(Vec<Interface>);
 
 impl Interfaces {
@@ -189,9 +192,15 @@ impl Interfaces {
     pub async fn list() -> Result<Self, InterfaceError> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let connection = tokio::spawn(connection);
-        let links: Result<Vec<_>, _> = handle.link().get().execute().try_collect().await;
+        let listed = Self::ask(&handle).await;
         connection.abort();
-        let mut interfaces: Vec<_> = links?.iter().map(Interface::from_message).collect();
+        Ok(listed?)
+    }
+
+    /// Lists them through a connection that is there.
+    pub(super) async fn ask(handle: &rtnetlink::Handle) -> Result<Self, rtnetlink::Error> {
+        let links: Vec<_> = handle.link().get().execute().try_collect().await?;
+        let mut interfaces: Vec<_> = links.iter().map(Interface::from_message).collect();
         interfaces.sort_by_key(|interface| interface.ifindex);
         Ok(Self(interfaces))
     }
@@ -199,6 +208,12 @@ impl Interfaces {
     /// All of them, by ifindex.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
         self.0.iter()
+    }
+
+    /// The one with this number.
+    #[must_use]
+    pub fn numbered(&self, ifindex: u32) -> Option<&Interface> {
+        self.iter().find(|interface| interface.ifindex == ifindex)
     }
 
     /// The ones that `names` ask for: `any` is every one that is up and can be parsed; none is the
@@ -209,7 +224,7 @@ impl Interfaces {
     pub fn select(&self, names: &[String]) -> Result<Vec<Interface>, InterfaceError> {
         let mut selected: Vec<Interface> = Vec::new();
         for name in names {
-            let found: Vec<&Interface> = if name == "any" {
+            let found: Vec<&Interface> = if name == ANY {
                 self.iter()
                     .filter(|interface| interface.up && interface.is_supported())
                     .collect()
@@ -267,10 +282,11 @@ impl Interfaces {
     }
 }
 
-/// Interface of the default route, IPv4 first (`proc_pid_net(5)`).
+/// Interface of the default route in this thread's network namespace, IPv4 first
+/// (`proc_pid_net(5)`).
 fn default_route() -> Option<String> {
-    let ipv4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let ipv6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let ipv4 = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let ipv6 = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
     default_ipv4(&ipv4).or_else(|| default_ipv6(&ipv6))
 }
 
@@ -293,75 +309,6 @@ fn default_ipv6(table: &str) -> Option<String> {
         let is_zero = |address: &str| address.bytes().all(|digit| digit == b'0');
         (is_zero(destination) && prefix_len == "00" && !is_zero(next_hop)).then(|| name.to_owned())
     })
-}
-
-/// Something that happened to an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// It was removed, or moved to another network namespace.
-    Removed {
-        /// Its number.
-        ifindex: u32,
-    },
-    /// It was set up or down, or changed otherwise.
-    Changed(Interface),
-}
-
-/// Changes of interfaces as they happen.
-pub struct LinkEvents {
-    messages: Messages,
-    connection: JoinHandle<()>,
-}
-
-type Messages = std::pin::Pin<Box<dyn futures_util::Stream<Item = RouteNetlinkMessage>>>;
-
-impl LinkEvents {
-    /// Subscribes.
-    ///
-    /// # Errors
-    /// When the netlink socket cannot be opened.
-    pub fn subscribe() -> Result<Self, InterfaceError> {
-        let (connection, _, messages) =
-            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
-        let messages = messages.filter_map(|(message, _)| async move {
-            let NetlinkPayload::InnerMessage(message) = message.payload else {
-                return None;
-            };
-            Some(message)
-        });
-        Ok(Self {
-            messages: Box::pin(messages),
-            connection: tokio::spawn(connection),
-        })
-    }
-
-    /// The next change; waits for ever when the subscription broke.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "other messages are not about links"
-    )]
-    pub async fn next(&mut self) -> LinkEvent {
-        while let Some(message) = self.messages.next().await {
-            match message {
-                RouteNetlinkMessage::DelLink(link) => {
-                    return LinkEvent::Removed {
-                        ifindex: link.header.index,
-                    };
-                }
-                RouteNetlinkMessage::NewLink(link) => {
-                    return LinkEvent::Changed(Interface::from_message(&link));
-                }
-                _ => {}
-            }
-        }
-        std::future::pending().await
-    }
-}
-
-impl Drop for LinkEvents {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use traffic_ebpf::{
     config::{self, CONFIG, Config, LINK_ETHERNET, LINK_IP},
     protocol::Selection,
     record::Batch,
+    tally::Counters,
     timeline::{Shape, SlotCounts},
 };
 
@@ -24,6 +25,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tr
 
 /// What a run asks of the kernel programs.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they do not depend on each other"
+)]
 pub struct Settings {
     /// `--protocol`.
     pub selection: Selection,
@@ -47,6 +52,8 @@ pub struct Settings {
     pub filter: Option<Translated>,
     /// Whether programs say why packets could not be parsed.
     pub diagnostics: bool,
+    /// Whether interfaces may join while it runs.
+    pub joins: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +71,7 @@ impl Default for Settings {
             timing: false,
             filter: None,
             diagnostics: false,
+            joins: false,
         }
     }
 }
@@ -133,10 +141,23 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) shape: Shape,
     pub(super) cpus: usize,
+    /// Interfaces that the maps have room for.
+    pub(super) room: usize,
 }
 
 /// Bounds of the memory for time slots over all CPUs.
 const SLOT_MEMORY_BYTES: u64 = 64 << 20;
+/// Bound of the memory for counters of interfaces that join, over all CPUs.
+const JOINING_MEMORY_BYTES: usize = 32 << 20;
+/// Interfaces that may join, whatever memory they take; and at most.
+const JOINING: (usize, usize) = (64, 4096);
+
+/// Interfaces that may join a run.
+fn joining_room(cpus: usize) -> usize {
+    let each = 2 * size_of::<Counters>() * cpus;
+    (JOINING_MEMORY_BYTES / each).clamp(JOINING.0, JOINING.1)
+}
+
 /// Width of the first slots of a run without a planned end.
 const OPEN_END_WIDTH_NS: u64 = 8_000_000;
 /// Levels of such a run: 8 ms × 1024 × 2^24 is four years.
@@ -226,7 +247,12 @@ pub(super) fn load_for(
     }
     let cpus = nr_cpus().map_err(|(_, error)| LoadError::Cpus(error))?;
     let shape = shape(settings.planned, settings.bins, cpus);
-    let room = links.len();
+    let joining = if settings.joins {
+        joining_room(cpus)
+    } else {
+        0
+    };
+    let room = links.len() + joining;
     let single = room == 1;
     let config = Pod(Config {
         count_limit: settings.count.unwrap_or(0),
@@ -279,7 +305,12 @@ pub(super) fn load_for(
         .map_max_entries("SLOTS", shape.slots())
         .load(object)
         .map_err(explain)?;
-    Ok(Loaded { ebpf, shape, cpus })
+    Ok(Loaded {
+        ebpf,
+        shape,
+        cpus,
+        room,
+    })
 }
 
 /// Gives the interface with this ifindex its number.
@@ -397,7 +428,7 @@ unsafe impl aya::Pod for Pod<Config> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<traffic_ebpf::config::Interface> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Counters> {}
+unsafe impl aya::Pod for Pod<Counters> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Count> {}
 // SAFETY: as above.

@@ -5,25 +5,24 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use aya::{
     Ebpf,
     maps::RingBuf,
-    programs::{Program, RawTracePointRunOptions, TcAttachType, TestRun},
+    programs::{Program, RawTracePointRunOptions, TestRun},
 };
 use aya_log::EbpfLogger;
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
 use traffic_ebpf::{
-    config,
     record::{BATCH_HEADER_BYTES, Batch, Summary},
     tally::Counters,
     timeline::Shape,
 };
 
 use super::{
-    attach::{self, AttachError, HookKind},
+    attach::AttachError,
     clock::{self, WallClock},
     explain::Explain,
     fill::RingFill,
     gate::GateControl,
+    hooks::{Attached, HookChoice, Hooks},
     interfaces::Interface,
     load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
@@ -31,26 +30,6 @@ use super::{
     snapshot::{self, RunningSlots},
 };
 use crate::snapshot::Snapshot;
-
-/// Which hook takes arriving frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookChoice {
-    /// TC in both directions.
-    Tc,
-    /// XDP on ingress, TC on egress.
-    Xdp,
-}
-
-/// Hooks that an interface got.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// The interface; its number in the run is its place in the list.
-    pub interface: Interface,
-    /// Hook for arriving frames; `None` when they were not asked for.
-    pub ingress: Option<HookKind>,
-    /// Hook for leaving frames, as `ingress`.
-    pub egress: Option<HookKind>,
-}
 
 /// Why a session could not start or go on.
 #[derive(Debug, Error)]
@@ -81,8 +60,7 @@ pub struct Session {
     running_slots: RunningSlots,
     clock: WallClock,
     logger: Option<EbpfLogger<Explain>>,
-    attached: Vec<Attached>,
-    added_clsact: Vec<u32>,
+    hooks: Hooks,
     planned_ns: u64,
     opened_ns: u64,
     closed_ns: u64,
@@ -97,7 +75,7 @@ impl Session {
         settings: &Settings,
         interfaces: &[Interface],
         hook: HookChoice,
-        (ingress, egress): (bool, bool),
+        directions: (bool, bool),
     ) -> Result<Self, SessionError> {
         let links: Vec<u32> = interfaces.iter().map(load::link).collect();
         let loaded = load::load(settings, &links)?;
@@ -136,8 +114,7 @@ impl Session {
             running_slots: RunningSlots::default(),
             clock: WallClock::new(),
             logger,
-            attached: Vec::new(),
-            added_clsact: Vec::new(),
+            hooks: Hooks::new(hook, directions, loaded.room),
             planned_ns: settings.planned.map_or(u64::MAX, load::nanoseconds),
             opened_ns: 0,
             closed_ns: 0,
@@ -147,58 +124,32 @@ impl Session {
             load::program(&mut session.ebpf, "traffic_flush")?;
         }
         for interface in interfaces {
-            session.attach(interface, hook, (ingress, egress))?;
+            session.plug(interface)?;
         }
         Ok(session)
     }
 
-    fn attach(
-        &mut self,
-        interface: &Interface,
-        hook: HookChoice,
-        (ingress, egress): (bool, bool),
-    ) -> Result<(), SessionError> {
-        self.register(interface)?;
-        // On loopback every frame that leaves arrives as well: count it once.
-        let egress = egress && !(interface.is_loopback() && ingress);
-        let mut added = false;
-        let ingress = match (ingress, hook) {
-            (false, _) => None,
-            (true, HookChoice::Xdp) => Some(attach::xdp(&mut self.ebpf, interface)?),
-            (true, HookChoice::Tc) => Some(attach::tc(
-                &mut self.ebpf,
-                interface,
-                TcAttachType::Ingress,
-                &mut added,
-            )?),
-        };
-        let egress = egress
-            .then(|| attach::tc(&mut self.ebpf, interface, TcAttachType::Egress, &mut added))
-            .transpose();
-        if added {
-            self.added_clsact.push(interface.ifindex);
-        }
-        self.attached.push(Attached {
-            interface: interface.clone(),
-            ingress,
-            egress: egress?,
-        });
-        Ok(())
+    /// Takes in an interface that appeared, or came back: it counts from here on. Returns its number.
+    ///
+    /// # Errors
+    /// When the kernel refuses a hook, or the run has no room for another interface. Nothing of it
+    /// is counted then.
+    pub fn plug(&mut self, interface: &Interface) -> Result<usize, SessionError> {
+        Ok(self.hooks.plug(&mut self.ebpf, interface)?)
     }
 
-    /// Gives the interface its number.
-    fn register(&mut self, interface: &Interface) -> Result<(), LoadError> {
-        let entry = config::Interface {
-            number: u32::try_from(self.attached.len()).unwrap_or(u32::MAX),
-            link: load::link(interface),
-        };
-        load::register(&mut self.ebpf, interface.ifindex, entry)
+    /// Lets go of an interface that went away; what it counted stays.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn unplug(&mut self, ifindex: u32) -> Result<(), SessionError> {
+        Ok(self.hooks.unplug(&mut self.ebpf, ifindex)?)
     }
 
     /// Hooks by interface number.
     #[must_use]
     pub fn attached(&self) -> &[Attached] {
-        &self.attached
+        self.hooks.attached()
     }
 
     /// Opens the gate: from here on every frame counts.
@@ -286,7 +237,7 @@ impl Session {
     /// # Errors
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
-        Ok(snapshot::read_counters(&self.ebpf)?)
+        Ok(snapshot::read_counters(&self.ebpf, self.attached().len())?)
     }
 
     /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
@@ -296,9 +247,10 @@ impl Session {
     /// When a map cannot be read.
     pub fn running(&mut self) -> Result<Snapshot, SessionError> {
         let now_ns = self.elapsed_ns();
+        let interfaces = self.attached().len();
         let slots = &mut self.running_slots;
         Ok(snapshot::read_running(
-            &self.ebpf, self.shape, slots, now_ns,
+            &self.ebpf, self.shape, interfaces, slots, now_ns,
         )?)
     }
 
@@ -334,52 +286,17 @@ impl Session {
                 self.ring.get_mut().deliver_batch(batch, &self.clock, sink);
             }
         }
-        Ok(snapshot::read(&self.ebpf, self.shape)?)
+        Ok(snapshot::read(
+            &self.ebpf,
+            self.shape,
+            self.attached().len(),
+        )?)
     }
 
     /// Detaches everything and removes what was added for it.
     pub async fn detach(self) {
-        let added = self.added_clsact.clone();
-        drop(self);
-        for ifindex in added {
-            if let Err(error) = remove_clsact(ifindex).await {
-                log::warn!("remove the clsact qdisc of interface {ifindex}: {error}");
-            }
-        }
+        self.hooks.detach().await;
     }
-}
-
-/// `TC_H_CLSACT`, and its own handle (`linux/pkt_sched.h`).
-const CLSACT_PARENT: u32 = 0xffff_fff1;
-
-/// Removes a `clsact` qdisc that was added for the capture, unless others use it by now.
-async fn remove_clsact(ifindex: u32) -> Result<(), rtnetlink::Error> {
-    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
-        return Ok(());
-    };
-    let connection = tokio::spawn(connection);
-    let result = remove_unused_clsact(&handle, ifindex.cast_signed()).await;
-    connection.abort();
-    result
-}
-
-async fn remove_unused_clsact(
-    handle: &rtnetlink::Handle,
-    index: i32,
-) -> Result<(), rtnetlink::Error> {
-    let filters = || handle.traffic_filter(index).get();
-    for mut filters in [
-        filters().ingress().execute().boxed(),
-        filters().egress().execute().boxed(),
-    ] {
-        if filters.try_next().await?.is_some() {
-            return Ok(());
-        }
-    }
-    let mut request = handle.qdisc().del(index);
-    request.message_mut().header.parent =
-        rtnetlink::packet_route::tc::TcHandle::from(CLSACT_PARENT);
-    request.execute().await
 }
 
 pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {

@@ -14,10 +14,11 @@ use traffic_ebpf::{
 use super::load::{LoadError, Pod};
 use crate::snapshot::Snapshot;
 
-/// Reads the maps. They belong to one moment only while the gate is closed.
-pub(super) fn read(ebpf: &Ebpf, shape: Shape) -> Result<Snapshot, LoadError> {
+/// Reads the maps, the counters of so many interfaces. They belong to one moment only while the
+/// gate is closed.
+pub(super) fn read(ebpf: &Ebpf, shape: Shape, interfaces: usize) -> Result<Snapshot, LoadError> {
     Ok(Snapshot {
-        places: read_counters(ebpf)?,
+        places: read_counters(ebpf, interfaces)?,
         numbered: read_numbered(ebpf, "NUMBERED")?,
         shape,
         slots: read_slots(ebpf)?,
@@ -25,11 +26,12 @@ pub(super) fn read(ebpf: &Ebpf, shape: Shape) -> Result<Snapshot, LoadError> {
     })
 }
 
-/// Reads the counters alone: cheap enough for progress.
-pub(super) fn read_counters(ebpf: &Ebpf) -> Result<Vec<Counters>, LoadError> {
+/// Reads the counters of so many interfaces alone: cheap enough for progress.
+pub(super) fn read_counters(ebpf: &Ebpf, interfaces: usize) -> Result<Vec<Counters>, LoadError> {
     let name = "COUNTERS";
     let array: PerCpuArray<_, Pod<Counters>> = map(ebpf, name)?;
-    (0..array.len())
+    let places = u32::try_from(interfaces * 2).unwrap_or(u32::MAX);
+    (0..places.min(array.len()))
         .map(|index| {
             let values = array
                 .get(&index, 0)
@@ -79,6 +81,7 @@ impl RunningSlots {
 pub(super) fn read_running(
     ebpf: &Ebpf,
     shape: Shape,
+    interfaces: usize,
     slots: &mut RunningSlots,
     now_ns: u64,
 ) -> Result<Snapshot, LoadError> {
@@ -87,7 +90,7 @@ pub(super) fn read_running(
         slot_numbered: read_numbered(ebpf, "SLOT_NUMBERED")?,
         numbered: read_numbered(ebpf, "NUMBERED")?,
         shape,
-        places: read_counters(ebpf)?,
+        places: read_counters(ebpf, interfaces)?,
     })
 }
 

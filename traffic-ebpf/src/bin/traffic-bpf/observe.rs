@@ -94,7 +94,8 @@ fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
             link: config!(link),
         });
     }
-    // SAFETY: entries are never removed or changed while programs run.
+    // SAFETY: an entry is not removed, and replaced only after the last program on its interface
+    // has ended or before the first begins.
     unsafe { INTERFACES.get(hook.ifindex()) }.copied()
 }
 

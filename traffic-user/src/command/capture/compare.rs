@@ -3,7 +3,7 @@
 use traffic_ebpf::tally::Tally;
 
 use crate::{
-    kernel::{Attached, InterfaceError, Interfaces},
+    kernel::{Attached, Interface, Interfaces},
     snapshot::Snapshot,
 };
 
@@ -12,15 +12,15 @@ use crate::{
 pub(super) struct OwnCounts(Vec<Option<(u64, u64)>>);
 
 impl OwnCounts {
-    /// Asks the kernel.
-    pub(super) async fn read(attached: &[Attached]) -> Result<Self, InterfaceError> {
-        let interfaces = Interfaces::list().await?;
-        let own = |attached: &Attached| {
-            let index = attached.interface.ifindex;
-            let mut all = interfaces.iter();
-            Some(all.find(|interface| interface.ifindex == index)?.packets)
-        };
-        Ok(Self(attached.iter().map(own).collect()))
+    /// Of the interfaces that are there now.
+    pub(super) fn of(attached: &[Attached], now: &Interfaces) -> Self {
+        let own = |attached: &Attached| Some(now.numbered(attached.interface.ifindex)?.packets);
+        Self(attached.iter().map(own).collect())
+    }
+
+    /// Counts an interface that joined from what it had counted then.
+    pub(super) fn add(&mut self, interface: &Interface) {
+        self.0.push(Some(interface.packets));
     }
 
     /// A line for each interface that was there all the time: what it counted since `before`, and

@@ -6,7 +6,7 @@ use super::settings::{filter_text, snaplen};
 use crate::{
     capture_file::InterfaceStatistics,
     cli::CaptureArgs,
-    kernel::{self, Attached, HookKind, Interface, Promiscuous},
+    kernel::{self, Attached, HookKind, Interface, Interfaces, Promiscuous},
     report::{Source, assemble},
     snapshot::Snapshot,
 };
@@ -56,46 +56,54 @@ pub(super) fn notes(attached: &[Attached]) -> Vec<String> {
             "a packet that crosses several of these interfaces is counted at each".to_owned(),
         );
     }
-    for Attached {
+    notes.extend(attached.iter().flat_map(interface_notes));
+    notes
+}
+
+/// What must be known about one of them.
+pub(super) fn interface_notes(attached: &Attached) -> Vec<String> {
+    let Attached {
         interface,
         ingress,
         egress,
-    } in attached
-    {
-        let name = &interface.name;
-        if !interface.up {
-            notes.push(format!("{name} is down: it carries nothing until it is up"));
-        }
-        if interface.is_loopback() && egress.is_none() {
-            notes.push(format!(
-                "{name} is counted on ingress only: what leaves it arrives on it"
-            ));
-        }
-        let xdp = ingress.is_some_and(|hook| !hook.is_tc());
-        if xdp && kernel::receive_vlan_offload(name).unwrap_or(false) {
-            notes.push(format!(
-                "{name} strips VLAN tags before XDP can see them: tagged frames look untagged \
-                 (ethtool -K {name} rxvlan off, or --hook tc)"
-            ));
-        }
-        if *ingress == Some(HookKind::XdpGeneric) {
-            notes.push(format!(
-                "the driver of {name} takes no XDP program: generic XDP is used"
-            ));
-        }
+    } = attached;
+    let mut notes = Vec::new();
+    let name = &interface.name;
+    if !interface.up {
+        notes.push(format!("{name} is down: it carries nothing until it is up"));
+    }
+    if interface.is_loopback() && egress.is_none() {
+        notes.push(format!(
+            "{name} is counted on ingress only: what leaves it arrives on it"
+        ));
+    }
+    let xdp = ingress.is_some_and(|hook| !hook.is_tc());
+    if xdp && kernel::receive_vlan_offload(name).unwrap_or(false) {
+        notes.push(format!(
+            "{name} strips VLAN tags before XDP can see them: tagged frames look untagged \
+             (ethtool -K {name} rxvlan off, or --hook tc)"
+        ));
+    }
+    if *ingress == Some(HookKind::XdpGeneric) {
+        notes.push(format!(
+            "the driver of {name} takes no XDP program: generic XDP is used"
+        ));
     }
     notes
 }
 
+/// Promiscuous mode, by interface.
+pub(super) type Held = Vec<(u32, Promiscuous)>;
+
 /// Asks for promiscuous mode; one note where it is not allowed.
-pub(super) fn promiscuous(selected: &[Interface], notes: &mut Vec<String>) -> Vec<Promiscuous> {
+pub(super) fn promiscuous(selected: &[Interface], notes: &mut Vec<String>) -> Held {
     let mut held = Vec::new();
     for interface in selected
         .iter()
         .filter(|interface| interface.has_ethernet_headers())
     {
         match Promiscuous::new(interface.ifindex) {
-            Ok(promiscuous) => held.push(promiscuous),
+            Ok(promiscuous) => held.push((interface.ifindex, promiscuous)),
             Err(error) => {
                 notes.push(format!(
                     "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
@@ -121,12 +129,12 @@ pub(super) fn on_wire(snapshot: &Snapshot, attached: &[Attached]) -> Option<Coun
     })
 }
 
-/// Interface statistics of the capture file.
-/// `missed` frames by interface, before the capture began.
+/// Interface statistics of the capture file. What interfaces missed is known of those that are
+/// still there `now`.
 pub(super) fn statistics(
     snapshot: &Snapshot,
     attached: &[Attached],
-    missed: &[Option<u64>],
+    now: &Interfaces,
     start_ns: u64,
     duration_ns: u64,
 ) -> Vec<InterfaceStatistics> {
@@ -135,8 +143,9 @@ pub(super) fn statistics(
         places.map(|counters| counters.tally(tally)).sum()
     };
     let missed_since = |number: usize| {
-        let now = kernel::missed_frames(&attached[number].interface)?;
-        Some(now.saturating_sub((*missed.get(number)?)?))
+        let before = &attached[number].interface;
+        let missed = now.numbered(before.ifindex)?.missed?;
+        Some(missed.saturating_sub(before.missed?))
     };
     (0..attached.len())
         .map(|number| {

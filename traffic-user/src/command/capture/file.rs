@@ -105,6 +105,18 @@ impl CaptureFile {
         }))
     }
 
+    /// Describes one more interface, here and in every file that follows.
+    pub(super) fn add_interface(&mut self, args: &CaptureArgs, interface: &Interface) {
+        let description = description(args, interface);
+        if self.failure.is_none() {
+            let result = self.writer.add_interface(&description);
+            self.note(result.map(drop));
+        }
+        self.interfaces.push(description);
+        let now = Zoned::now();
+        self.statistics.push(since(&now));
+    }
+
     /// Whether there is a next file to go on to.
     pub(super) fn rotates(&self) -> bool {
         self.rotates

@@ -26,7 +26,6 @@ pub(super) struct Lines {
 impl Lines {
     /// Lines for the frames of `selected`, where `args` ask for them.
     pub(super) fn new(args: &CaptureArgs, selected: &[Interface]) -> Option<Self> {
-        let described = |interface: &Interface| (interface.name.clone(), link_type(interface));
         args.print.then(|| Self {
             printer: Printer::new(args.print_style.style()),
             interfaces: selected.iter().map(described).collect(),
@@ -34,6 +33,11 @@ impl Lines {
             frames: 0,
             failure: None,
         })
+    }
+
+    /// Expects frames of one more interface.
+    pub(super) fn add_interface(&mut self, interface: &Interface) {
+        self.interfaces.push(described(interface));
     }
 
     pub(super) fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
@@ -83,6 +87,10 @@ impl Lines {
         let failure = failure.map(|error| anyhow::Error::new(error).context("print packets"));
         (self.frames, failure)
     }
+}
+
+fn described(interface: &Interface) -> (String, LinkType) {
+    (interface.name.clone(), link_type(interface))
 }
 
 /// Text gathered before it is written.

@@ -4,6 +4,7 @@ mod compare;
 mod describe;
 mod file;
 mod lines;
+mod links;
 mod live;
 mod loss;
 mod plan;
@@ -25,11 +26,11 @@ use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
-    describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    describe::{Held, hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
-    settings::{planned, settings, snaplen},
+    settings::{joins, planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
     watch::InterfaceWatch,
@@ -44,10 +45,7 @@ use super::{
 use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
-    kernel::{
-        self, Attached, HookChoice, Interface, Interfaces, LinkEvent, LinkEvents, Promiscuous,
-        Session,
-    },
+    kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
         Report,
@@ -58,13 +56,16 @@ use crate::{
 /// Captures until the time is over, the count is reached, or a signal comes.
 pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.list_interfaces {
-        return interfaces::run().await;
+        return interfaces::run(args.netns.as_deref()).await;
     }
     args.filter.expression = filter::expression(&args.words, &args.filter)?;
     if args.dump_filter {
         return dump_filter(&args).await;
     }
     let signals = Signals::new()?;
+    // Before the namespace is entered: browsers are to reach it from where the program was started.
+    let mut views = Views::new(&args)?;
+    let namespace = enter(args.netns.as_deref())?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
@@ -80,16 +81,14 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .chain(lines)
         .collect();
     let outputs = Outputs::new(&args.output, &others)?;
-    let mut views = Views::new(&args)?;
-    let mut capture = Capture::start(&args, &selected)?;
+    let mut capture = Capture::start(&args, &selected, events, namespace)?;
     if args.output.verbose > 0 {
-        capture.own_counts = Some(OwnCounts::read(capture.session.attached()).await?);
+        let now = capture.events.list().await?;
+        capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
     capture.announce(&args);
     views.show(&args)?;
-    let end = capture
-        .until_stopped(&args, signals, events, &mut views)
-        .await;
+    let end = capture.until_stopped(&args, signals, &mut views).await;
     views.leave_terminal();
     let end = end?;
     let (report, failure) = capture.finish(&args, end, &mut views).await?;
@@ -111,6 +110,7 @@ async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
     let link_types = if args.interfaces.is_empty() {
         vec![LinkType::ETHERNET]
     } else {
+        enter(args.netns.as_deref())?;
         let selected = Interfaces::list().await?.select(&args.interfaces)?;
         selected.iter().map(link_type).collect()
     };
@@ -118,12 +118,25 @@ async fn dump_filter(args: &CaptureArgs) -> Result<ExitCode> {
     LiveFilter::new(expression, link_types.into_iter())?.dump()
 }
 
+/// Enters the network namespace that was asked for, if one was.
+fn enter(asked: Option<&str>) -> Result<Option<NetworkNamespace>> {
+    Ok(asked.map(NetworkNamespace::enter).transpose()?)
+}
+
+/// Waits for the end of a namespace; for ever without one.
+async fn ended(namespace: Option<&NetworkNamespace>) -> String {
+    match namespace {
+        Some(namespace) => namespace.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Why a capture ended.
 enum End {
     /// As planned, or because it was told to.
     Done,
-    /// Its last interface went away.
-    InterfaceGone(String),
+    /// What was captured went away.
+    Early(String),
 }
 
 /// A running capture.
@@ -131,17 +144,25 @@ struct Capture {
     session: Session,
     take: Take,
     notes: Vec<String>,
-    /// Frames that each interface had missed before.
-    missed: Vec<Option<u64>>,
+    events: LinkEvents,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
-    _promiscuous: Vec<Promiscuous>,
+    promiscuous: Held,
+    /// Link types of frames that can be taken.
+    link_types: Vec<LinkType>,
+    /// The one that it is in, where one was asked for.
+    namespace: Option<NetworkNamespace>,
 }
 
 impl Capture {
-    fn start(args: &CaptureArgs, selected: &[Interface]) -> Result<Self> {
+    fn start(
+        args: &CaptureArgs,
+        selected: &[Interface],
+        events: LinkEvents,
+        namespace: Option<NetworkNamespace>,
+    ) -> Result<Self> {
         // A filter that does not compile leaves an old file as it is.
-        let settings = settings(args, selected)?;
+        let (settings, link_types) = settings(args, selected)?;
         let file = CaptureFile::open(args, selected)?;
         let log = PacketLog::create(args.output.packets.as_deref())?;
         let directions = match args.direction {
@@ -164,9 +185,11 @@ impl Capture {
             session,
             take: Take::new(args, selected, file, log),
             notes,
-            missed: selected.iter().map(kernel::missed_frames).collect(),
+            events,
             own_counts: None,
-            _promiscuous: promiscuous,
+            promiscuous,
+            link_types,
+            namespace,
         })
     }
 
@@ -195,13 +218,12 @@ impl Capture {
         &mut self,
         args: &CaptureArgs,
         mut signals: Signals,
-        mut events: LinkEvents,
         views: &mut Views,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
         let mut ticks = Ticks::new();
-        let mut watch = InterfaceWatch::new(self.session.attached());
+        let mut watch = InterfaceWatch::new(self.session.attached(), joins(args));
         let mut progress = Progress::new(planned, args.output.quiet > 0 || args.live);
         let mut more = false;
         let end = loop {
@@ -214,17 +236,12 @@ impl Capture {
                 }
                 () = at(deadline) => break End::Done,
                 () = views.stopped() => break End::Done,
-                event = events.next() => {
-                    if let Some(message) = watch.follow(&event) {
-                        progress.say(&format!("note: {message}"));
-                        if matches!(event, LinkEvent::Removed { .. }) {
-                            self.notes.push(format!("{message} during the capture"));
-                        }
-                    }
-                    if let Some(name) = watch.all_gone() {
-                        break End::InterfaceGone(name);
+                event = self.events.next() => {
+                    if let Some(end) = self.follow_link(args, event, &mut watch, &progress)? {
+                        break end;
                     }
                 }
+                message = ended(self.namespace.as_ref()) => break End::Early(message),
                 () = ticks.next() => {
                     self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
@@ -364,22 +381,24 @@ impl Capture {
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
+        let now = self.events.list().await.unwrap_or_else(|error| {
+            log::warn!("{error}");
+            Interfaces::default()
+        });
         if let Some(before) = &self.own_counts {
-            match OwnCounts::read(&attached).await {
-                Ok(now) => self.notes.extend(now.since(before, &attached, &snapshot)),
-                Err(error) => log::warn!("what the interfaces counted: {error}"),
-            }
+            let own = OwnCounts::of(&attached, &now);
+            self.notes.extend(own.since(before, &attached, &snapshot));
         }
         self.session.detach().await;
         let last = views.is_watched().then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
-        let statistics = statistics(&snapshot, &attached, &self.missed, started_ns, duration_ns);
+        let statistics = statistics(&snapshot, &attached, &now, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
         if let Some(Err(error)) = self.take.log.map(PacketLog::finish) {
             failure.get_or_insert(error);
         }
-        if let End::InterfaceGone(name) = end {
-            failure.get_or_insert_with(|| anyhow::anyhow!("{name} disappeared during the capture"));
+        if let End::Early(message) = end {
+            failure.get_or_insert_with(|| anyhow::anyhow!("{message} during the capture"));
         }
         let live = Live {
             started_ns,

@@ -39,6 +39,18 @@ impl Take {
             lines: Lines::new(args, interfaces),
         }
     }
+
+    /// Makes room for one more interface.
+    pub(super) fn add(&mut self, args: &CaptureArgs, interface: &Interface) {
+        self.links.push(excerpt_link(interface));
+        self.names.push(interface.name.clone());
+        if let Some(file) = &mut self.file {
+            file.add_interface(args, interface);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.add_interface(interface);
+        }
+    }
 }
 
 impl Sink for Take {

@@ -1,0 +1,105 @@
+//! A capture follows the interfaces that join and leave it.
+
+use anyhow::Result;
+
+use super::{
+    Capture, End,
+    describe::{self, hooks, interface_notes},
+    file::link_type,
+    watch::{Change, InterfaceWatch},
+};
+use crate::{
+    cli::CaptureArgs,
+    command::progress::Progress,
+    kernel::{Interface, LinkEvent},
+};
+
+impl Capture {
+    /// Follows an event; the end that it brings, if any.
+    pub(super) fn follow_link(
+        &mut self,
+        args: &CaptureArgs,
+        event: LinkEvent,
+        watch: &mut InterfaceWatch,
+        progress: &Progress,
+    ) -> Result<Option<End>> {
+        for change in watch.follow(event) {
+            match change {
+                Change::Left { ifindex, message } => {
+                    self.session.unplug(ifindex)?;
+                    self.promiscuous.retain(|(held, _)| *held != ifindex);
+                    self.remember(&message, progress);
+                }
+                Change::Joined(interface) => self.join(args, interface, watch, progress),
+                Change::Note(message) => self.remember(&message, progress),
+                Change::News(message) => progress.say(&format!("note: {message}")),
+            }
+        }
+        Ok(watch.all_gone().map(End::Early))
+    }
+
+    fn remember(&mut self, message: &str, progress: &Progress) {
+        progress.say(&format!("note: {message}"));
+        self.notes.push(format!("{message} during the capture"));
+    }
+
+    /// Takes in an interface that appeared.
+    fn join(
+        &mut self,
+        args: &CaptureArgs,
+        interface: Interface,
+        watch: &mut InterfaceWatch,
+        progress: &Progress,
+    ) {
+        let name = interface.name.clone();
+        let known = self.session.attached().len();
+        match self.plug(&interface) {
+            Err(reason) => {
+                watch.refused(interface.ifindex);
+                self.remember(
+                    &format!("{name} appeared and is not captured ({reason})"),
+                    progress,
+                );
+            }
+            Ok(number) => {
+                let what = if number == known {
+                    self.add(args, &interface);
+                    "appeared"
+                } else {
+                    "came back"
+                };
+                let attached = &self.session.attached()[number];
+                let message = format!("{name} {what} and is captured ({})", hooks(attached));
+                self.notes.extend(interface_notes(attached));
+                self.remember(&message, progress);
+                watch.joined(interface);
+            }
+        }
+    }
+
+    /// The number of an interface that counts from here on, or why it does not.
+    fn plug(&mut self, interface: &Interface) -> Result<usize, String> {
+        if !self.link_types.contains(&link_type(interface)) {
+            return Err(format!(
+                "frames of link type {} do not go with the filter, or into a .pcap file with others",
+                interface.link_type()
+            ));
+        }
+        self.session
+            .plug(interface)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Makes room for the frames and numbers of one more interface.
+    fn add(&mut self, args: &CaptureArgs, interface: &Interface) {
+        self.take.add(args, interface);
+        if let Some(counts) = &mut self.own_counts {
+            counts.add(interface);
+        }
+        if !args.no_promiscuous_mode {
+            // That it is not allowed was said when the capture began.
+            let held = describe::promiscuous(std::slice::from_ref(interface), &mut Vec::new());
+            self.promiscuous.extend(held);
+        }
+    }
+}
