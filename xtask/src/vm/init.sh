@@ -1,8 +1,14 @@
 #!/bin/busybox sh
 # The first process of a machine: runs what /plan names, a line each, and tells how it ended.
-/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /sbin /usr/bin /usr/sbin
-/bin/busybox --install -s /bin
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /etc /applets
+# Behind the real programs, which have more options.
+/bin/busybox --install -s /applets
+export PATH=/usr/bin:/bin:/applets HOME=/root
+ln -s /usr/bin/dash /bin/sh
+echo root:x:0:0:root:/root:/bin/sh >/etc/passwd
+echo nobody:x:65534:65534:nobody:/:/bin/sh >>/etc/passwd
+echo root:x:0: >/etc/group
+echo nogroup:x:65534: >>/etc/group
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

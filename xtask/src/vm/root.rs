@@ -20,12 +20,17 @@ use crate::process;
 /// The first process.
 const INIT: &str = include_str!("init.sh");
 /// Programs of this machine that tests run. What is not here, tests there say.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 13] = [
     "bpftool",
+    "cat",
     "curl",
+    "dash",
+    "date",
     "ethtool",
     "ip",
     "ping",
+    "setpriv",
+    "sleep",
     "tc",
     "tcpdump",
     "tcpreplay",
