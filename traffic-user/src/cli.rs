@@ -3,7 +3,10 @@
 mod config;
 mod extcap;
 mod files;
+mod flows;
+mod pages;
 mod print;
+mod service;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,13 +16,17 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use clap_complete::Shell;
 pub use config::{
     CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
     example as example_config,
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use flows::FlowArgs;
+pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -48,6 +55,9 @@ impl Cli {
                 Command::Print(_)
                 | Command::Extcap(_)
                 | Command::Config(_)
+                | Command::Service(_)
+                | Command::Completions { .. }
+                | Command::Man { .. }
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -67,6 +77,18 @@ pub enum Command {
     Print(PrintArgs),
     /// Checks a file of `traffic capture --config`, or prints one to begin with.
     Config(ConfigArgs),
+    /// Installs or removes a systemd service that captures.
+    Service(ServiceArgs),
+    /// Prints what a shell needs to complete this command line.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
@@ -258,6 +280,9 @@ pub struct OutputArgs {
     /// repeat for several.
     #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
     pub finding_thresholds: Vec<(String, u64)>,
+    /// Flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Open the HTML report in the browser.
     #[arg(long)]
     pub open: bool,

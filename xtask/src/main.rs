@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 mod lint;
 mod process;
@@ -30,6 +31,7 @@ enum Xtask {
     Fuzz(fuzz::Fuzz),
     Vm(vm::Vm),
     Bench(bench::Bench),
+    Dist(dist::Dist),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Xtask::Fuzz(fuzz) => fuzz.run(),
         Xtask::Vm(vm) => vm.run(),
         Xtask::Bench(bench) => bench.run(),
+        Xtask::Dist(dist) => dist.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),

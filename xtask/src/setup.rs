@@ -35,19 +35,35 @@ pub(crate) const DEMO_TOOLS: &[&str] =
 /// What the tests use.
 pub(crate) const TEST_TOOLS: &[&str] = &[
     "bpftool",
+    "chromium",
     "curl",
     "ethtool",
     "iproute2",
     "iputils-ping",
     "procps",
+    "prometheus",
     "python3-scapy",
+    "systemd",
     "tcpdump",
     "tcpreplay",
     "tmux",
     "tshark",
+    "util-linux",
     "xdp-tools",
 ];
 
+/// What makes packages.
+pub(crate) const DIST_TOOLS: &[&str] = &[
+    "coreutils",
+    "dpkg",
+    "git",
+    "gzip",
+    "libc6-dev",
+    "tar",
+    "xz-utils",
+];
+/// What tries packages.
+pub(crate) const CHECK_TOOLS: &[&str] = &["debootstrap", "iproute2", "iputils-ping", "util-linux"];
 /// What the benchmark compares with, and makes its network with.
 pub(crate) const BENCH_TOOLS: &[&str] = &[
     "ethtool",

@@ -72,6 +72,9 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Print(_)
         | Command::Extcap(_)
         | Command::Config(_)
+        | Command::Service(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::Interfaces(_) => None,
     }
 }

@@ -9,10 +9,12 @@ mod filter;
 mod interfaces;
 mod output;
 mod packet_log;
+mod pages;
 mod print;
 mod progress;
 mod read;
 mod selection;
+mod service;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -45,6 +47,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Service(args)) => service::run(&args),
+        Some(Command::Completions { shell }) => pages::completions(shell),
+        Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {

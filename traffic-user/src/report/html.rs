@@ -10,7 +10,9 @@ use std::{
 
 use self::table::{Cell, Table};
 use super::{
-    AddressRow, Report, Source, hierarchy,
+    AddressRow, Report, Source,
+    flows::{FlowRow, FlowSideRow, FlowTable},
+    hierarchy,
     number::{bits_per_second, bytes, count, per_second, printable, seconds},
     series::{self, Series},
     verdict::{self, Completeness},
@@ -19,12 +21,12 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "4WFr98Gn4Pv7nwTf5iJEDmKV8xJEcmTYzaGiIQdMh68=";
+const STYLE_HASH: &str = "9SlZP51TS0anY/MvoFTMeU7ntxAdo41ocm1JmZhDRB4=";
 const LIVE_STYLE: &str = include_str!("html/live.css");
 const LIVE_SCRIPT: &str = include_str!("html/live.js");
 const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
 const LIVE_SCRIPT_HASH: &str = "mAJzepGNDcAKYhvguszZJEHECwEXd7U6Z9MygRfXCVw=";
-const SCRIPT_HASH: &str = "63EiDvB671/twBfPZLW09W4w2c1JFqknKMKvxFKmNgQ=";
+const SCRIPT_HASH: &str = "Zym9xu7rV2Dz36GAk6X2C0/sJ32Rs6VWgRLSdhYHmyc=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -88,7 +90,11 @@ fn content(report: &Report, bar: &str) -> String {
     page.push_str(&verdict_line(report));
     page.push_str(&header(report));
     page.push_str(bar);
-    page.push_str("<main>\n");
+    page.push_str(if report.sampled.is_some() {
+        "<main class=\"estimated\">\n"
+    } else {
+        "<main>\n"
+    });
     page.push_str(&key_figures(report));
     page.push_str(&findings(report));
     if report.totals.packets > 0 {
@@ -98,6 +104,7 @@ fn content(report: &Report, bar: &str) -> String {
             figure::html(report, &series)
         );
     }
+    page.push_str(&flows(report));
     page.push_str(&tables(report, &series));
     page.push_str("</main>\n");
     let _ = writeln!(page, "<footer>{}</footer>", Escaped(&report.generator));
@@ -161,22 +168,29 @@ fn header(report: &Report) -> String {
 fn key_figures(report: &Report) -> String {
     let totals = &report.totals;
     let rates = &report.rates;
+    let about = if report.sampled.is_some() { "≈ " } else { "" };
     let figures = [
-        ("Packets", count(totals.packets), String::new()),
+        (
+            "Packets",
+            format!("{about}{}", count(totals.packets)),
+            report.sampled.map_or_else(String::new, |sampled| {
+                format!("estimated from {}", count(sampled.packets))
+            }),
+        ),
         (
             "Bytes",
-            bytes(totals.bytes),
+            format!("{about}{}", bytes(totals.bytes)),
             format!("{} bytes", count(totals.bytes)),
         ),
         ("Duration", seconds(report.duration_s), String::new()),
         (
             "Mean rate",
-            per_second(rates.mean_pps),
+            format!("{about}{}", per_second(rates.mean_pps)),
             bits_per_second(rates.mean_bps),
         ),
         (
             "Peak rate",
-            per_second(rates.peak_pps),
+            format!("{about}{}", per_second(rates.peak_pps)),
             bits_per_second(rates.peak_bps),
         ),
         unique_sources(report),
@@ -276,6 +290,70 @@ fn findings(report: &Report) -> String {
     }
     out.push_str("</ul></section>\n");
     out
+}
+
+/// The largest flows, over the whole width.
+fn flows(report: &Report) -> String {
+    let Some(flows) = &report.flows else {
+        return String::new();
+    };
+    let flags = |side: &FlowSideRow| side.tcp_flags.clone().unwrap_or_default();
+    let time = |time: Option<f64>| Cell::Text(time.map(seconds).unwrap_or_default());
+    let rows = flows.rows.iter().map(|row| {
+        vec![
+            Cell::Text(row.protocol.clone()),
+            Cell::Code(FlowRow::end_point(&row.src, row.src_port)),
+            Cell::Code(FlowRow::end_point(&row.dst, row.dst_port)),
+            Cell::Text(clock_time(&row.first)),
+            Cell::Text(seconds(row.duration_s)),
+            Cell::Count(row.forward.packets),
+            Cell::Count(row.reverse.packets),
+            Cell::Bytes(row.forward.bytes),
+            Cell::Bytes(row.reverse.bytes),
+            Cell::Text(flags(&row.forward)),
+            Cell::Text(flags(&row.reverse)),
+            time(row.handshake_s),
+            time(row.response_s),
+            Cell::Text(row.end.replace('_', " ")),
+        ]
+    });
+    Table {
+        title: "Flows",
+        note: &flows_note(flows),
+        columns: &[
+            "Protocol",
+            "Initiator",
+            "Responder",
+            "First packet",
+            "Duration",
+            "Packets",
+            "Packets back",
+            "Bytes",
+            "Bytes back",
+            "Flags",
+            "Flags back",
+            "Handshake",
+            "Response",
+            "End",
+        ],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn flows_note(flows: &FlowTable) -> String {
+    let ended: u64 = flows.ended.values().sum();
+    let mut note = format!(
+        "{} live, {} ended; {} packets belong to no flow, because they are not IP.",
+        count(flows.live),
+        count(ended),
+        count(flows.other_packets)
+    );
+    if let Some(more) = &flows.note {
+        note.push(' ');
+        note.push_str(more);
+    }
+    note
 }
 
 /// The tree of protocols, indented.
@@ -535,7 +613,7 @@ fn sizes(report: &Report) -> String {
             row("Longest", sizes.map(|s| s.max)),
         ],
     }
-    .plain()
+    .exact()
 }
 
 fn ledger(report: &Report) -> String {
@@ -577,7 +655,7 @@ fn ledger(report: &Report) -> String {
         columns: &["", "Frames"],
         rows,
     }
-    .plain()
+    .exact()
 }
 
 fn origin(report: &Report) -> String {
@@ -620,7 +698,7 @@ fn origin(report: &Report) -> String {
             .map(|(name, value)| vec![Cell::Text(name.to_owned()), Cell::Text(value)])
             .collect(),
     }
-    .plain()
+    .exact()
 }
 
 const ONLY_COUNTERS: &str = "only counters were asked for";
@@ -645,17 +723,28 @@ fn interfaces(report: &Report) -> String {
             Cell::Bytes(row.bytes),
         ]
     });
-    let note = match report.source {
-        Source::Capture { .. } => "A dash: this direction was not captured.",
-        Source::Files { .. } => "",
+    let mut note = match report.source {
+        Source::Capture { .. } => "A dash: this direction was not captured.".to_owned(),
+        Source::Files { .. } => String::new(),
     };
+    for row in &report.interfaces {
+        if let Some(estimate) = row.estimate {
+            let _ = write!(
+                note,
+                "The frames of {} are 1 in {} and stand for about {}. ",
+                row.name,
+                estimate.sample,
+                count(estimate.packets)
+            );
+        }
+    }
     Table {
         title: "Interfaces",
-        note,
+        note: &note,
         columns: &["Name", "Link type", "In", "Out", "Packets", "Bytes"],
         rows: rows.collect(),
     }
-    .card()
+    .exact_card()
 }
 
 fn notes(report: &Report) -> String {
