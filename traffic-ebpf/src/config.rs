@@ -73,16 +73,15 @@ pub struct Interface {
 pub struct Gate {
     /// `CLOCK_MONOTONIC` nanoseconds at which the gate opened; 0 = closed.
     pub opened_ns: u64,
-    /// Tickets given out to matching frames; only with [`Config::count_limit`].
-    pub tickets: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
+    /// `CLOCK_MONOTONIC` nanoseconds of the last frame within [`Config::count_limit`]; 0 = it has
+    /// not come.
     pub closed_ns: u64,
     /// 1 = user space was woken and has not emptied the ring since.
     pub woken: u64,
     /// Wall-clock time minus monotonic time in nanoseconds; user space keeps it true.
     pub wall_offset_ns: u64,
     /// Explicit padding.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 4],
 }
 
 const _: () = assert!(size_of::<Config>() == 3 * 8 + 16 + 10 * 4);
