@@ -3,7 +3,10 @@
 mod config;
 mod extcap;
 mod files;
+mod flows;
+mod pages;
 mod print;
+mod sandbox;
 mod service;
 
 use std::{
@@ -14,13 +17,17 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use clap_complete::Shell;
 pub use config::{
     CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
     example as example_config,
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use flows::FlowArgs;
+pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
@@ -51,6 +58,8 @@ impl Cli {
                 | Command::Extcap(_)
                 | Command::Config(_)
                 | Command::Service(_)
+                | Command::Completions { .. }
+                | Command::Man { .. }
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -72,6 +81,16 @@ pub enum Command {
     Config(ConfigArgs),
     /// Installs or removes a systemd service that captures.
     Service(ServiceArgs),
+    /// Prints what a shell needs to complete this command line.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
@@ -171,6 +190,9 @@ pub struct CaptureArgs {
     /// lost.
     #[arg(long, value_name = "PCT", value_parser = parse_percentage)]
     pub max_loss: Option<f64>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// List interfaces and exit.
     #[arg(short = 'D', long)]
     pub list_interfaces: bool,
@@ -217,6 +239,9 @@ pub struct ReadArgs {
     /// name; `-` is pcapng on stdout.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -256,6 +281,9 @@ pub struct OutputArgs {
     /// Write a line of JSON for every packet whose summary arrives; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pub packets: Option<PathBuf>,
+    /// Who may read them.
+    #[command(flatten)]
+    pub file_mode: FileModeArgs,
     /// Do not look for scans, floods and other findings.
     #[arg(long)]
     pub no_findings: bool,
@@ -263,6 +291,9 @@ pub struct OutputArgs {
     /// repeat for several.
     #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
     pub finding_thresholds: Vec<(String, u64)>,
+    /// Flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Open the HTML report in the browser.
     #[arg(long)]
     pub open: bool,

@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,21 +11,24 @@ use anyhow::{Context, Error, Result};
 use traffic_ebpf::protocol::{Protocol, Selection};
 
 use super::{
-    UsageError,
+    UsageError, confine,
     extract::Extract,
     filter::{self, FileFilter},
-    output::{Outputs, is_stdout},
+    input::{self, Input},
+    output::Outputs,
     packet_log::PacketLog,
     selection::selection,
 };
 use crate::{
-    capture_file::{self, FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
+    capture_file::{FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
     cli::ReadArgs,
+    flows::Flows,
     record::PacketRecord,
     report::{
         Report, Source,
         assemble::{self, Interface, Run, RunTotals},
     },
+    sandbox::Policy,
     stages::Stages,
 };
 
@@ -37,30 +39,69 @@ use crate::{
 /// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
-    let writes: Vec<_> = args.write.as_deref().into_iter().collect();
-    let outputs = Outputs::new(&args.output, &writes)?;
-    let mut reading = Reading::new(args)?;
-    let paths: Vec<_> = paths(args).collect();
-    let mut failure = None;
-    for path in &paths {
-        if let Err(error) = reading.file(path) {
-            if error.is::<UsageError>() {
-                return Err(error);
+    confine::protect_files(args.output.file_mode);
+    let mut files = Files::open(args)?;
+    confine(args, &mut files)?;
+    files.report(args)
+}
+
+/// Gives up what reading does not need.
+fn confine(args: &ReadArgs, files: &mut Files) -> Result<()> {
+    let mut policy = Policy::default();
+    files.outputs.hold(&mut policy)?;
+    if let Some(path) = &args.write {
+        let made = policy.overwrite(path);
+        made.with_context(|| format!("write {}", path.display()))?;
+    }
+    confine::enter(&policy, args.sandbox)?;
+    Ok(())
+}
+
+/// A run whose outputs can be had.
+struct Files {
+    inputs: Vec<Input>,
+    outputs: Outputs,
+    reading: Reading,
+}
+
+impl Files {
+    fn open(args: &ReadArgs) -> Result<Self> {
+        let writes: Vec<_> = args.write.as_deref().into_iter().collect();
+        Ok(Self {
+            outputs: Outputs::new(&args.output, &writes)?,
+            reading: Reading::new(args)?,
+            inputs: input::open(paths(args)),
+        })
+    }
+
+    /// Reads the files, and writes the report where one of them could be read.
+    fn report(self, args: &ReadArgs) -> Result<ExitCode> {
+        let Self {
+            inputs,
+            outputs,
+            mut reading,
+        } = self;
+        let mut failure = None;
+        for input in inputs {
+            if let Err(error) = reading.file(input) {
+                if error.is::<UsageError>() {
+                    return Err(error);
+                }
+                failure = failure.or(Some(error));
             }
-            failure = failure.or(Some(error));
         }
+        if let Some(log) = reading.log.take() {
+            failure = failure.or(log.finish().err());
+        }
+        if let Some(extract) = reading.extract.take() {
+            extract.finish(&reading.interfaces)?;
+        }
+        if reading.opened > 0 {
+            let files = paths(args).map(|path| path.display().to_string());
+            outputs.write(&reading.report(args, files.collect()))?;
+        }
+        failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
-    if let Some(log) = reading.log.take() {
-        failure = failure.or(log.finish().err());
-    }
-    if let Some(extract) = reading.extract.take() {
-        extract.finish(&reading.interfaces)?;
-    }
-    if reading.opened > 0 {
-        let files = paths.iter().map(|path| path.display().to_string());
-        outputs.write(&reading.report(args, files.collect()))?;
-    }
-    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// The files in the order in which they are read.
@@ -92,7 +133,9 @@ impl Reading {
             .expression()
             .map(|expression| format!("Frames that do not match '{expression}' are filtered out."));
         Ok(Self {
-            stages: Stages::for_files(args.output.history).with_findings(args.output.findings()),
+            stages: Stages::for_files(args.output.history)
+                .with_findings(args.output.findings())
+                .with_flows(args.output.flows.settings(args.output.top).map(Flows::new)),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,
@@ -105,10 +148,12 @@ impl Reading {
         })
     }
 
-    fn file(&mut self, path: &Path) -> Result<()> {
+    fn file(&mut self, input: Input) -> Result<()> {
         let mut failure = None;
+        let path = input.path.clone();
+        let path = path.as_path();
         let summary = self
-            .packets(path, &mut failure)
+            .packets(input, &mut failure)
             .with_context(|| format!("read {}", path.display()))?;
         if let Some(error) = failure {
             return Err(error);
@@ -133,14 +178,15 @@ impl Reading {
     /// Takes in the packets of a file, up to the first that cannot be handled.
     fn packets(
         &mut self,
-        path: &Path,
+        input: Input,
         failure: &mut Option<Error>,
     ) -> Result<ReadSummary, ReadError> {
         let first_interface = self.interfaces.len();
+        let path = input.path.clone();
         let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
             let number = first_interface + usize::from(frame.interface);
             let record = record.on_interface(u16::try_from(number).unwrap_or(u16::MAX));
-            match self.packet(path, record, frame) {
+            match self.packet(&path, record, frame) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     *failure = Some(error);
@@ -148,11 +194,7 @@ impl Reading {
                 }
             }
         };
-        if is_stdout(path) {
-            capture_file::read_from(io::stdin().lock(), each)
-        } else {
-            capture_file::read(path, each)
-        }
+        input.read(each)
     }
 
     fn packet(&mut self, path: &Path, record: PacketRecord, frame: &FileFrame<'_>) -> Result<()> {
@@ -180,7 +222,8 @@ impl Reading {
         Ok(())
     }
 
-    fn report(self, args: &ReadArgs, files: Vec<String>) -> Report {
+    fn report(mut self, args: &ReadArgs, files: Vec<String>) -> Report {
+        self.stages.finish();
         let run = Run {
             source: Source::Files { files },
             interfaces: self.interfaces.into_iter().map(|(row, _)| row).collect(),
@@ -290,7 +333,8 @@ mod tests {
         let dir = Directory::new("schemas");
         let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &[1, 2])]));
         let packets = dir.0.join("packets.jsonl");
-        let (result, report) = dir.read(&[&file, "--packets", packets.to_str().unwrap()]);
+        let packets_path = packets.to_str().unwrap();
+        let (result, report) = dir.read(&[&file, "--flows", "--packets", packets_path]);
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(
             schema::problems(schema::REPORT, &report),
@@ -319,6 +363,41 @@ mod tests {
     }
 
     #[test]
+    fn flows_and_what_is_not_ip_are_all_packets() {
+        let dir = Directory::new("flows");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &dns())]));
+        let tables = dir.0.join("tables");
+        let (result, report) = dir.read(&[&file, "--flows", "--csv", tables.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        let flows = &report["flows"];
+        assert_eq!(
+            (&flows["packets"], &flows["other_packets"]),
+            (&2.into(), &1.into())
+        );
+        assert_eq!(
+            (&flows["bytes"], &flows["other_bytes"]),
+            (&124.into(), &42.into())
+        );
+        assert_eq!(flows["ended"]["forced_end"], 1);
+        let row = &flows["rows"][0];
+        assert_eq!(
+            (&row["src"], &row["dst_port"]),
+            (&"10.0.0.1".into(), &53.into())
+        );
+        assert_eq!(
+            (&row["forward"]["ip_bytes"], &row["duration_s"]),
+            (&96.into(), &2.0.into())
+        );
+        let csv = fs::read_to_string(tables.join("flows.csv")).unwrap();
+        let line = csv.lines().nth(1).unwrap();
+        assert!(
+            line.starts_with("a.pcap,,,udp,10.0.0.1,99,10.0.0.2,53,1970-"),
+            "{line}"
+        );
+        assert!(line.ends_with(",,forced_end"), "{line}");
+    }
+
+    #[test]
     fn every_table_is_a_file() {
         let dir = Directory::new("tables");
         let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
@@ -332,7 +411,7 @@ mod tests {
         );
         let names = fs::read_to_string(tables.join("dns_names.csv")).unwrap();
         assert_eq!(names, "name,type,queries,answers\r\nab,A,1,\r\n");
-        assert_eq!(fs::read_dir(tables).unwrap().count(), 17);
+        assert_eq!(fs::read_dir(tables).unwrap().count(), 18);
     }
 
     /// Removed with everything in it.
@@ -360,7 +439,7 @@ mod tests {
             let Some(Command::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
                 panic!("not read");
             };
-            let result = run(&args);
+            let result = Files::open(&args).and_then(|files| files.report(&args));
             let report =
                 fs::read(json).map_or(Value::Null, |json| serde_json::from_slice(&json).unwrap());
             (result, report)
