@@ -253,7 +253,7 @@ fn interfaces_whose_events_were_lost_are_found() -> Result<()> {
     capture.signal(Signal::SIGSTOP)?;
     here.run(&format!("ip -batch {}", path(&batch)?))?;
     capture.signal(Signal::SIGCONT)?;
-    capture.wait_for_note("last appeared and is captured", Duration::from_secs(60))?;
+    capture.wait_for_note("last appeared and is captured", Duration::from_mins(1))?;
     for end in ["last", "tsal"] {
         here.run(&format!("ip link set {end} up"))?;
     }
