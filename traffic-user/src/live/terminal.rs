@@ -1,6 +1,7 @@
 //! The live view in a terminal.
 
 mod draw;
+mod findings;
 mod histogram;
 mod screen;
 mod style;

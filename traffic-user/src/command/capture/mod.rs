@@ -328,7 +328,8 @@ impl Capture {
             }
         }
         if progress.is_due() {
-            progress.draw(&self.session.counters()?);
+            let summaries_lost = self.session.summaries_lost()?;
+            progress.draw(&self.session.counters()?, summaries_lost);
         }
         Ok(!self.session.is_open())
     }

@@ -51,11 +51,22 @@ impl Sort {
     }
 }
 
-/// Which tables are shown beside the protocols.
+/// Which tables are shown beside the protocols, or the findings instead of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tables {
     SourcesAndConversations,
     DestinationsAndPorts,
+    Findings,
+}
+
+impl Tables {
+    fn next(self) -> Self {
+        match self {
+            Self::SourcesAndConversations => Self::DestinationsAndPorts,
+            Self::DestinationsAndPorts => Self::Findings,
+            Self::Findings => Self::SourcesAndConversations,
+        }
+    }
 }
 
 /// What the screen asks for.
@@ -138,12 +149,7 @@ impl Screen {
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Esc if self.is_help => self.is_help = false,
             KeyCode::Esc => self.filter.clear(),
-            KeyCode::Tab => {
-                self.tables = match self.tables {
-                    Tables::SourcesAndConversations => Tables::DestinationsAndPorts,
-                    Tables::DestinationsAndPorts => Tables::SourcesAndConversations,
-                }
-            }
+            KeyCode::Tab => self.tables = self.tables.next(),
             _ => {}
         }
         None
