@@ -48,7 +48,7 @@ fn printed_lines_are_those_of_tcpdump() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("a.pcap");
     let file = file.to_str().context("a path")?;
-    let args = ["-i", VETH, "-c", "12", "-qq", "--print", "-e", "-w", file];
+    let args = ["-i", VETH, "-c", "12", "--print", "-e", "-w", file];
     let capture = Capture::start(&stage.pair.right, &args)?;
     stage.pair.left.run("ping -c 3 -i 0.01 -s 100 10.77.0.2")?;
     stage.numbered(6, Duration::ZERO)?.join()?;
@@ -61,7 +61,11 @@ fn printed_lines_are_those_of_tcpdump() -> Result<()> {
     let ours = String::from_utf8(captured.stdout)?;
     ensure!(theirs.lines().count() == 12, "{theirs}");
     ensure!(theirs.contains("ICMP echo request") && theirs.contains("10.77.0.2.9: UDP"));
-    ensure!(ours == theirs, "{ours}\nbeside tcpdump's\n{theirs}");
+    // The analysis follows.
+    ensure!(
+        ours.starts_with(&theirs),
+        "{ours}\nbeside tcpdump's\n{theirs}"
+    );
     Ok(())
 }
 
@@ -70,7 +74,9 @@ fn an_ignored_hangup_stays_ignored() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("a.pcapng");
     let mut command = stage.pair.right.command("nohup");
-    command.arg(binary()).args(["capture", "-i", VETH, "-d", "0", "-qq", "-U", "-w"]);
+    command
+        .arg(binary())
+        .args(["capture", "-i", VETH, "-d", "0", "-qq", "-U", "-w"]);
     let mut capture = Killed(command.arg(&file).stdout(Stdio::null()).spawn()?);
     let length = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
     let grows = |from: u64| {
@@ -94,7 +100,12 @@ fn a_terminal_that_goes_away_ends_the_capture_with_its_report() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let report = directory.path().join("report.json");
         let socket = format!("traffic-terminal-{}-{number}", std::process::id());
-        let tmux = |args: &[&str]| Command::new("tmux").args(["-L", &socket]).args(args).output();
+        let tmux = |args: &[&str]| {
+            Command::new("tmux")
+                .args(["-L", &socket])
+                .args(args)
+                .output()
+        };
         let line = format!(
             "{before} exec ip netns exec {} {} capture -i {VETH} -d 0 --live --json {}",
             stage.pair.right.name(),
@@ -103,9 +114,8 @@ fn a_terminal_that_goes_away_ends_the_capture_with_its_report() -> Result<()> {
         );
         tmux(&["new-session", "-d", "-x", "80", "-y", "24", &line])?;
         wait_until("the view", DEADLINE, || {
-            tmux(&["capture-pane", "-p"]).is_ok_and(|screen| {
-                String::from_utf8_lossy(&screen.stdout).contains("q quit")
-            })
+            tmux(&["capture-pane", "-p"])
+                .is_ok_and(|screen| String::from_utf8_lossy(&screen.stdout).contains("q quit"))
         })?;
         tmux(&["kill-server"])?;
         wait_until("the report", DEADLINE, || is_whole(&report))

@@ -135,7 +135,11 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
             rows.push((entry.key, entry.count));
             if rows.len() >= top.saturating_mul(2).saturating_add(SELECTED_AT_ONCE) {
                 keep(&mut rows);
-                least = rows.iter().map(|(_, count)| count.packets).min().unwrap_or(0);
+                least = rows
+                    .iter()
+                    .map(|(_, count)| count.packets)
+                    .min()
+                    .unwrap_or(0);
             }
         }
         keep(&mut rows);

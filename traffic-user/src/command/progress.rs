@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{DecimalBytes, FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    DecimalBytes, FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 use traffic_ebpf::tally::{Counters, Tally};
 
 use crate::diagnostics;

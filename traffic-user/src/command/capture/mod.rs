@@ -462,7 +462,7 @@ fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
     for line in count_lines(ledger.matched, ledger.seen, lost) {
-        eprintln!("{line}");
+        diagnostics::say(&line);
     }
 }
 

@@ -98,21 +98,23 @@ fn header(frame: &mut Frame<'_>, screen: &Screen, live: &LiveReport, area: Rect)
         first.push(Span::styled(" paused ", style.alarm()));
     }
     let (pps, bps) = live.rates();
-    let second = Line::from([
-        Span::styled(count(report.totals.packets), style.title()),
-        Span::raw(" packets  "),
-        Span::styled(bytes(report.totals.bytes), style.title()),
-        Span::raw("  now "),
-        Span::styled(per_second(pps), style.title()),
-        Span::raw("  "),
-        Span::styled(bits_per_second(bps), style.title()),
-        Span::raw("  "),
-        lost_span(screen, report),
-    ]
-    .into_iter()
-    .chain([Span::raw("  ")])
-    .chain(findings::number(screen, report))
-    .collect::<Vec<_>>());
+    let second = Line::from(
+        [
+            Span::styled(count(report.totals.packets), style.title()),
+            Span::raw(" packets  "),
+            Span::styled(bytes(report.totals.bytes), style.title()),
+            Span::raw("  now "),
+            Span::styled(per_second(pps), style.title()),
+            Span::raw("  "),
+            Span::styled(bits_per_second(bps), style.title()),
+            Span::raw("  "),
+            lost_span(screen, report),
+        ]
+        .into_iter()
+        .chain([Span::raw("  ")])
+        .chain(findings::number(screen, report))
+        .collect::<Vec<_>>(),
+    );
     let clock = clock(live);
     let [left, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width(&clock))])

@@ -93,7 +93,10 @@ mod tests {
         assert!(shown(&screen).contains(" 1 finding "));
         screen.tables = Tables::Findings;
         let text = shown(&screen);
-        assert!(text.contains(" warning  10.0.0.9 tried 200 ports\\u{1b}[2J"), "{text}");
+        assert!(
+            text.contains(" warning  10.0.0.9 tried 200 ports\\u{1b}[2J"),
+            "{text}"
+        );
         assert!(text.contains("filter: src host 10.0.0.9"), "{text}");
     }
 
