@@ -45,6 +45,7 @@ use super::{
 use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
+    diagnostics,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
