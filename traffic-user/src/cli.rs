@@ -3,7 +3,9 @@
 mod config;
 mod extcap;
 mod files;
+mod flows;
 mod print;
+mod service;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,7 +21,9 @@ pub use config::{
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use flows::FlowArgs;
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -48,6 +52,7 @@ impl Cli {
                 Command::Print(_)
                 | Command::Extcap(_)
                 | Command::Config(_)
+                | Command::Service(_)
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -67,6 +72,8 @@ pub enum Command {
     Print(PrintArgs),
     /// Checks a file of `traffic capture --config`, or prints one to begin with.
     Config(ConfigArgs),
+    /// Installs or removes a systemd service that captures.
+    Service(ServiceArgs),
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
@@ -258,6 +265,9 @@ pub struct OutputArgs {
     /// repeat for several.
     #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
     pub finding_thresholds: Vec<(String, u64)>,
+    /// Flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Open the HTML report in the browser.
     #[arg(long)]
     pub open: bool,

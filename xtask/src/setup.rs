@@ -43,10 +43,12 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "procps",
     "prometheus",
     "python3-scapy",
+    "systemd",
     "tcpdump",
     "tcpreplay",
     "tmux",
     "tshark",
+    "util-linux",
     "xdp-tools",
 ];
 

@@ -7,6 +7,7 @@ mod lines;
 mod links;
 mod live;
 mod loss;
+mod manager;
 mod plan;
 mod postrotate;
 mod settings;
@@ -30,6 +31,7 @@ use self::{
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
+    manager::Manager,
     settings::{joins, planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
@@ -64,6 +66,8 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         return dump_filter(&args).await;
     }
     let signals = Signals::new()?;
+    // Before the namespace is entered, which may hide it.
+    let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started.
     let mut views = Views::new(&args)?;
     let namespace = enter(args.netns.as_deref())?;
@@ -89,7 +93,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     }
     capture.announce(&args);
     views.show(&args)?;
-    let end = capture.until_stopped(&args, signals, &mut views).await;
+    manager.ready();
+    let end = capture
+        .until_stopped(&args, signals, &mut views, &mut manager)
+        .await;
+    manager.stopping();
     views.leave_terminal();
     let end = end?;
     let (report, failure) = capture.finish(&args, end, &mut views).await?;
@@ -220,6 +228,7 @@ impl Capture {
         args: &CaptureArgs,
         mut signals: Signals,
         views: &mut Views,
+        manager: &mut Manager,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
@@ -246,11 +255,15 @@ impl Capture {
                 () = ticks.next() => {
                     self.before_tick(&progress);
                     more = self.session.drain(&mut self.take);
+                    self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
                         break End::Done;
                     }
                     if views.is_due() {
                         self.publish(args, views)?;
+                    }
+                    if manager.is_due() {
+                        manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
                     }
                 }
                 readable = self.session.readable(), if !more => {
@@ -309,6 +322,9 @@ impl Capture {
             }
             if file.is_stream() || ticks.is_flush() {
                 file.flush();
+            }
+            if ticks.is_flush() {
+                file.look_after();
             }
             if file.has_ended() {
                 return Ok(true);
@@ -380,6 +396,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
+        self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();

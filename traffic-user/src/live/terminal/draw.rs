@@ -25,7 +25,7 @@ w          window of the charts: 30 s, 2 min, 10 min, whole run
 s          order of the tables: packets, bytes, name
 /          show only rows with a text; Esc shows all again
 Tab        other tables: sources and conversations,
-           destinations and ports, findings
+           destinations and ports, flows (--flows), findings
 S          save the report as it is now: page and JSON
 ?, h       this help
 q, Ctrl-C  end the capture and print its report";
@@ -256,7 +256,7 @@ fn draw_tables(frame: &mut Frame<'_>, screen: &Screen, report: &Report, area: Re
             ("Sources", &report.sources),
             ("Conversations", &report.conversations),
         ],
-        Tables::DestinationsAndPorts => [
+        Tables::DestinationsAndPorts | Tables::Flows => [
             ("Destinations", &report.destinations),
             ("Ports", &report.ports),
         ],
@@ -283,6 +283,11 @@ fn draw_tables(frame: &mut Frame<'_>, screen: &Screen, report: &Report, area: Re
         all,
         left,
     );
+    if let (Tables::Flows, Some(flows)) = (screen.tables, &report.flows) {
+        let title = format!("Flows ({} live)", count(flows.live));
+        let rows = screen.rows(flows.rows.iter().map(Row::from));
+        return table(frame, screen, &title, rows, all, right);
+    }
     let [upper, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
     for ((title, rows), area) in pair.into_iter().zip([upper, lower]) {
         let rows = screen.rows(rows.iter().map(Row::from));

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{super::scroll::Window, style::Style};
-use crate::{live::view::LiveReport, report::AddressRow};
+use crate::{
+    live::view::LiveReport,
+    report::{AddressRow, flows::FlowRow},
+};
 
 /// The state of the view.
 #[derive(Debug)]
@@ -56,17 +59,9 @@ impl Sort {
 pub(super) enum Tables {
     SourcesAndConversations,
     DestinationsAndPorts,
+    /// Only where flows were asked for.
+    Flows,
     Findings,
-}
-
-impl Tables {
-    fn next(self) -> Self {
-        match self {
-            Self::SourcesAndConversations => Self::DestinationsAndPorts,
-            Self::DestinationsAndPorts => Self::Findings,
-            Self::Findings => Self::SourcesAndConversations,
-        }
-    }
 }
 
 /// What the screen asks for.
@@ -149,10 +144,22 @@ impl Screen {
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Esc if self.is_help => self.is_help = false,
             KeyCode::Esc => self.filter.clear(),
-            KeyCode::Tab => self.tables = self.tables.next(),
+            KeyCode::Tab => {
+                self.tables = match self.tables {
+                    Tables::SourcesAndConversations => Tables::DestinationsAndPorts,
+                    Tables::DestinationsAndPorts if self.has_flows() => Tables::Flows,
+                    Tables::DestinationsAndPorts | Tables::Flows => Tables::Findings,
+                    Tables::Findings => Tables::SourcesAndConversations,
+                }
+            }
             _ => {}
         }
         None
+    }
+
+    fn has_flows(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| live.report.flows.is_some())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "other keys do nothing")]
@@ -181,6 +188,16 @@ impl Screen {
             Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
         }
         rows
+    }
+}
+
+impl From<&FlowRow> for Row {
+    fn from(row: &FlowRow) -> Self {
+        Self {
+            name: format!("{} {}", row.protocol, row.ends()),
+            packets: row.packets,
+            bytes: row.bytes,
+        }
     }
 }
 
