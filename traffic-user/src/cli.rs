@@ -4,6 +4,7 @@ mod config;
 mod extcap;
 mod files;
 mod flows;
+mod pages;
 mod print;
 mod service;
 
@@ -15,6 +16,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use clap_complete::Shell;
 pub use config::{
     CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
     example as example_config,
@@ -22,6 +24,7 @@ pub use config::{
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use flows::FlowArgs;
+pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
@@ -53,6 +56,8 @@ impl Cli {
                 | Command::Extcap(_)
                 | Command::Config(_)
                 | Command::Service(_)
+                | Command::Completions { .. }
+                | Command::Man { .. }
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -74,6 +79,16 @@ pub enum Command {
     Config(ConfigArgs),
     /// Installs or removes a systemd service that captures.
     Service(ServiceArgs),
+    /// Prints what a shell needs to complete this command line.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.

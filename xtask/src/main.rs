@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 mod lint;
 mod process;
@@ -28,6 +29,7 @@ enum Xtask {
     Test(test::Test),
     Fuzz(fuzz::Fuzz),
     Bench(bench::Bench),
+    Dist(dist::Dist),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Xtask::Test(test) => test.run(),
         Xtask::Fuzz(fuzz) => fuzz.run(),
         Xtask::Bench(bench) => bench.run(),
+        Xtask::Dist(dist) => dist.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),

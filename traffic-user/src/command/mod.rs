@@ -9,6 +9,7 @@ mod filter;
 mod interfaces;
 mod output;
 mod packet_log;
+mod pages;
 mod print;
 mod progress;
 mod read;
@@ -48,6 +49,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Service(args)) => service::run(&args),
+        Some(Command::Completions { shell }) => pages::completions(shell),
+        Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
