@@ -6,6 +6,7 @@ mod files;
 mod flows;
 mod pages;
 mod print;
+mod sandbox;
 mod service;
 
 use std::{
@@ -26,6 +27,7 @@ pub use files::{Compression, Condition, FileArgs};
 pub use flows::FlowArgs;
 pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
@@ -188,6 +190,9 @@ pub struct CaptureArgs {
     /// lost.
     #[arg(long, value_name = "PCT", value_parser = parse_percentage)]
     pub max_loss: Option<f64>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// List interfaces and exit.
     #[arg(short = 'D', long)]
     pub list_interfaces: bool,
@@ -234,6 +239,9 @@ pub struct ReadArgs {
     /// name; `-` is pcapng on stdout.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -273,6 +281,9 @@ pub struct OutputArgs {
     /// Write a line of JSON for every packet whose summary arrives; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pub packets: Option<PathBuf>,
+    /// Who may read them.
+    #[command(flatten)]
+    pub file_mode: FileModeArgs,
     /// Do not look for scans, floods and other findings.
     #[arg(long)]
     pub no_findings: bool,

@@ -262,6 +262,20 @@ impl Names {
         Ok(name.into())
     }
 
+    /// The directory that all files lie in or below: what stands before the first part of the name
+    /// that depends on the time.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        let timed = matches!(self.naming, Naming::Numbered { timed: true, .. });
+        let is_fixed = |part: &Path| !(timed && part.to_string_lossy().contains('%'));
+        let mut parents = Path::new(&self.base).ancestors().skip(1);
+        match parents.find(|parent| is_fixed(parent)) {
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(parent) => parent.to_owned(),
+            None => PathBuf::from("."),
+        }
+    }
+
     fn stem(&self, now: &Zoned) -> Result<String, NameError> {
         let Naming::Numbered { timed: true, .. } = self.naming else {
             return Ok(self.base.clone());
@@ -369,6 +383,19 @@ mod tests {
         assert!(check("a-%H%M.pcap", 30).is_err());
         assert!(check("a-%H%M.pcap", 59).is_err());
         assert!(check("a-%Q%!.pcap", 60).is_err());
+    }
+
+    #[test]
+    fn files_lie_below_a_directory() {
+        let directory = |target, timed| {
+            let names = Names::new(Path::new(target), false, numbered(timed, None));
+            names.directory().display().to_string()
+        };
+        assert_eq!(directory("a.pcap", true), ".");
+        assert_eq!(directory("/a.pcap", false), "/");
+        assert_eq!(directory("d/%Y/e/%m.pcap", true), "d");
+        assert_eq!(directory("%Y/a.pcap", true), ".");
+        assert_eq!(directory("d/%Y/a.pcap", false), "d/%Y");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 mod ask;
 mod capture;
 mod config;
+mod confine;
 mod extcap;
 mod extract;
 mod filter;
+mod input;
 mod interfaces;
 mod output;
 mod packet_log;

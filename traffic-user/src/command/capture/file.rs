@@ -27,6 +27,7 @@ use crate::{
     kernel::{self, Interface},
     record::Direction,
     report::assemble::Written,
+    sandbox::Policy,
 };
 
 /// How long after the end of a file's time another is begun where no frame says so: frames of
@@ -129,6 +130,13 @@ impl CaptureFile {
         self.rotates
     }
 
+    /// What later files need.
+    pub(super) fn needs(&self, policy: &mut Policy) {
+        if self.rotates {
+            policy.make_files_in(&self.names.directory());
+        }
+    }
+
     /// Whether the last file is full, or the reader of a pipe went away.
     pub(super) fn has_ended(&self) -> bool {
         let gone = self
@@ -213,7 +221,12 @@ impl CaptureFile {
 
     /// Ends writing when the file is no longer where it was.
     pub(super) fn look_after(&mut self) {
-        if self.failure.is_some() || self.place == Place::Elsewhere {
+        // Without privileges not every directory can be looked into.
+        let is_hidden = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        if self.failure.is_some()
+            || self.place == Place::Elsewhere
+            || self.path.metadata().is_err_and(is_hidden)
+        {
             return;
         }
         if Place::of(&self.path) != self.place {

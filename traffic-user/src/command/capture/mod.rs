@@ -38,6 +38,7 @@ use self::{
     watch::InterfaceWatch,
 };
 use super::{
+    confine,
     filter::{self, LiveFilter},
     interfaces,
     output::Outputs,
@@ -54,6 +55,7 @@ use crate::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
     },
+    sandbox::Policy,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -65,6 +67,7 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.dump_filter {
         return dump_filter(&args).await;
     }
+    confine::protect_files(args.output.file_mode);
     let signals = Signals::new()?;
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
@@ -85,12 +88,13 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .into_iter()
         .chain(lines)
         .collect();
-    let outputs = Outputs::new(&args.output, &others)?;
+    let mut outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected, events, namespace)?;
     if args.output.verbose > 0 {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
+    capture.confine(&args, &mut outputs)?;
     capture.announce(&args);
     views.show(&args)?;
     manager.ready();
@@ -200,6 +204,36 @@ impl Capture {
             link_types,
             namespace,
         })
+    }
+
+    /// Gives up what the capture does not need from here on.
+    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+        let mut policy = Policy::default();
+        outputs.hold(&mut policy)?;
+        if let Some(file) = &self.take.file {
+            file.needs(&mut policy);
+        }
+        live::needs(args, &mut policy);
+        policy.read_maps();
+        if self.is_plain(args) {
+            confine::enter(&policy, args.sandbox)?;
+        } else {
+            log::info!(
+                "sandbox: none (-i any, -z, --open and TC by clsact need privileges to the end)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the capture ends without privileges.
+    fn is_plain(&self, args: &CaptureArgs) -> bool {
+        let mut hooks = self.session.attached().iter();
+        args.files.postrotate.is_none()
+            && !args.output.open
+            && !args.interfaces.iter().any(|name| name == "any")
+            && !hooks.any(|hooks| {
+                [hooks.ingress, hooks.egress].contains(&Some(crate::kernel::HookKind::Clsact))
+            })
     }
 
     /// Says what is being captured, as tcpdump does, and opens the gate.
