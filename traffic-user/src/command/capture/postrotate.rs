@@ -47,7 +47,8 @@ impl Postrotate {
         match command.spawn() {
             Ok(child) => self.running.push((file.to_owned(), child)),
             Err(error) => {
-                diagnostics::say(&format!("warning: run {}: {error}", self.program.display()))
+                let program = self.program.display();
+                diagnostics::say(&format!("warning: run {program}: {error}"));
             }
         }
     }
