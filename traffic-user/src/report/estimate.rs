@@ -11,7 +11,7 @@ use super::{
 ///
 /// A count times the rate is the unbiased estimate of a simple random sample. What is no count
 /// stays: sizes, times, the number of different sources (a lower bound now), findings (which look
-/// at the frames that are there), flows, interfaces (which show both) and the ledger of the reading.
+/// at the frames that are there), interfaces (which show both) and the ledger of the reading.
 pub(super) fn scale(report: &mut Report, sample: u32) {
     report.sampled = Some(Sampled {
         sample,

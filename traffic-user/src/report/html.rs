@@ -338,7 +338,7 @@ fn flows(report: &Report) -> String {
         ],
         rows: rows.collect(),
     }
-    .exact_card()
+    .card()
 }
 
 fn flows_note(flows: &FlowTable) -> String {

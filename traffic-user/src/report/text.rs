@@ -299,7 +299,7 @@ fn write_flows(out: &mut String, report: &Report) -> fmt::Result {
     if flows.rows.is_empty() {
         return Ok(());
     }
-    write_heading(out, "Largest flows", "")?;
+    write_heading(out, "Largest flows", estimated(report))?;
     for row in &flows.rows {
         let label = format!("{} {}", row.protocol, row.ends());
         write_row(out, &label, row.packets, row.bytes)?;
