@@ -1,5 +1,6 @@
 //! Runs the fuzz targets, each for a bounded time.
 
+mod kept;
 mod seeds;
 
 use std::{
@@ -28,6 +29,10 @@ pub(crate) struct Fuzz {
     /// Time for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
+    /// Keep the shortest inputs that reach something new in `tests/fuzz/kept`, where ordinary tests
+    /// replay them. Without `TRAFFIC_CORPUS` nothing of other people's captures is among them.
+    #[arg(long)]
+    keep: bool,
     /// Targets to run; without one, all of them.
     #[arg(value_name = "TARGET", value_parser = TARGETS)]
     targets: Vec<String>,
@@ -51,6 +56,8 @@ impl Fuzz {
     fn target(&self, target: &str, captures: Option<&Path>) -> Result<()> {
         let found = directory(&format!("found/{target}"))?;
         let failures = directory(&format!("failures/{target}"))?;
+        let kept = Path::new("tests/fuzz/kept").join(target);
+        kept::unpack(&kept, &found)?;
         let mut cargo = process::cargo();
         cargo
             // The sanitizer's flags are unstable.
@@ -70,7 +77,11 @@ impl Fuzz {
             .arg(format!("-malloc_limit_mb={ALLOCATION_MEBIBYTES}"))
             .arg(format!("-artifact_prefix={}/", failures.display()))
             .arg("-print_final_stats=1");
-        process::run(&mut cargo)
+        process::run(&mut cargo)?;
+        if self.keep {
+            kept::keep(&found, &kept)?;
+        }
+        Ok(())
     }
 }
 

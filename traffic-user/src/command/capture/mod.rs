@@ -338,6 +338,9 @@ impl Capture {
     fn before_tick(&mut self, progress: &Progress) {
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
+            if let Some(file) = &mut self.take.file {
+                file.clock_was_set(step_ns);
+            }
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
                 Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64()
