@@ -15,7 +15,7 @@ use clap::Args;
 use crate::{process, setup::Setup};
 
 /// The targets in `tests/fuzz/`.
-const TARGETS: [&str; 4] = ["parse", "capture_file", "round_trip", "dns"];
+const TARGETS: [&str; 5] = ["parse", "capture_file", "round_trip", "dns", "filter"];
 /// Longest input. Capture files of this size hold hundreds of packets.
 const MAX_BYTES: u32 = 65_536;
 /// Seconds after which an input counts as a hang.
@@ -88,7 +88,7 @@ impl Fuzz {
 /// Inputs to begin with: capture files as they are, or what was cut out of them.
 fn seeds_for(target: &str, captures: &Path) -> Result<PathBuf> {
     let cut = match target {
-        "parse" => seeds::packet,
+        "parse" | "filter" => seeds::packet,
         "dns" => seeds::dns_message,
         _ => return Ok(captures.to_owned()),
     };

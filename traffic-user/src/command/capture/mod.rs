@@ -48,6 +48,7 @@ use super::{
 use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
+    diagnostics,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
@@ -381,7 +382,8 @@ impl Capture {
             }
         }
         if progress.is_due() {
-            progress.draw(&self.session.counters()?);
+            let summaries_lost = self.session.summaries_lost()?;
+            progress.draw(&self.session.counters()?, summaries_lost);
         }
         Ok(!self.session.is_open())
     }
@@ -515,7 +517,7 @@ fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
     for line in count_lines(ledger.matched, ledger.seen, lost) {
-        eprintln!("{line}");
+        diagnostics::say(&line);
     }
 }
 
