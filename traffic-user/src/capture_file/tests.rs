@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    fmt::Write as _,
     fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -482,7 +483,7 @@ fn both_ways(bytes: &[u8]) -> [String; 2] {
     let read_all = |ahead: bool| {
         let mut text = String::new();
         let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
-            text += &format!("{record:?} {frame:?}\n");
+            writeln!(text, "{record:?} {frame:?}").unwrap();
             ControlFlow::Continue(())
         };
         let summary = if ahead {

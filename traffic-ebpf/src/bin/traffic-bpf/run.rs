@@ -166,6 +166,10 @@ const FLAGS: u32 = 4 << 16 | 2;
 /// # Safety
 /// `destination` must have room for `room` + [`BLOCK_EXTRA_BYTES`] bytes and lie at a multiple of 4,
 /// and `room` must be a power of two.
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "blocks and the parts of one begin at multiples of 4"
+)]
 #[inline(always)]
 unsafe fn block<'a, H: Hook<'a>>(
     hook: &H,
