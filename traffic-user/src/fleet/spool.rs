@@ -6,13 +6,11 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-use nix::fcntl::{Flock, FlockArg};
 
 use super::parcel::Parcel;
 
@@ -46,7 +44,7 @@ struct Directory {
     path: PathBuf,
     /// Open from the beginning: the sandbox opens no directories.
     handle: File,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Spool {
@@ -194,12 +192,16 @@ impl Directory {
     fn lock(path: &Path) -> io::Result<Option<Self>> {
         let handle = File::open(path)?;
         let file = File::create(path.join(LOCK))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        Ok(lock.ok().map(|lock| Self {
-            path: path.to_owned(),
-            handle,
-            _lock: lock,
-        }))
+        // It is released when the file is closed.
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self {
+                path: path.to_owned(),
+                handle,
+                _lock: file,
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Writes a file to disk.
