@@ -7,6 +7,7 @@ mod extcap;
 mod extract;
 mod filter;
 mod interfaces;
+mod ipfix;
 mod output;
 mod packet_log;
 mod print;

@@ -488,6 +488,8 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
             "frames lost, write failed",
             ledger.frames_lost.write_failed.to_string(),
         ),
+        ("flow records sent (IPFIX)", optional(ledger.ipfix_sent)),
+        ("flow records lost (IPFIX)", optional(ledger.ipfix_lost)),
         ("excerpts lost", ledger.excerpts_lost.to_string()),
         ("history evicted", ledger.history_evicted.to_string()),
     ] {
