@@ -26,7 +26,8 @@ pub struct Config {
     pub count_limit: u64,
     /// Nanoseconds after opening at which the gate counts as closed; 0 = no limit.
     pub planned_ns: u64,
-    /// Unread bytes in the ring from which on an item wakes user space.
+    /// Unread bytes in the ring from which on an item wakes user space. Frames that are gathered
+    /// travel up before they are more than this.
     pub wake_bytes: u64,
     /// Shape of the time slots.
     pub shape: Shape,
@@ -72,12 +73,13 @@ pub struct Interface {
 pub struct Gate {
     /// `CLOCK_MONOTONIC` nanoseconds at which the gate opened; 0 = closed.
     pub opened_ns: u64,
-    /// Tickets given out to matching frames; only with [`Config::count_limit`].
-    pub tickets: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
+    /// `CLOCK_MONOTONIC` nanoseconds of the last frame within [`Config::count_limit`]; 0 = it has
+    /// not come.
     pub closed_ns: u64,
     /// 1 = user space was woken and has not emptied the ring since.
     pub woken: u64,
+    /// Wall-clock time minus monotonic time in nanoseconds; user space keeps it true.
+    pub wall_offset_ns: u64,
     /// Explicit padding.
     pub reserved: [u64; 4],
 }

@@ -4,7 +4,9 @@ mod config;
 mod extcap;
 mod files;
 mod flows;
+mod pages;
 mod print;
+mod sandbox;
 mod service;
 
 use std::{
@@ -15,6 +17,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
+pub use clap_complete::Shell;
 pub use config::{
     CommandLineError, ConfigAction, ConfigArgs, Problem, check as check_config,
     example as example_config,
@@ -22,7 +25,9 @@ pub use config::{
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use flows::FlowArgs;
+pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
+pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
@@ -53,6 +58,8 @@ impl Cli {
                 | Command::Extcap(_)
                 | Command::Config(_)
                 | Command::Service(_)
+                | Command::Completions { .. }
+                | Command::Man { .. }
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -74,6 +81,16 @@ pub enum Command {
     Config(ConfigArgs),
     /// Installs or removes a systemd service that captures.
     Service(ServiceArgs),
+    /// Prints what a shell needs to complete this command line.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
@@ -173,6 +190,9 @@ pub struct CaptureArgs {
     /// lost.
     #[arg(long, value_name = "PCT", value_parser = parse_percentage)]
     pub max_loss: Option<f64>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// List interfaces and exit.
     #[arg(short = 'D', long)]
     pub list_interfaces: bool,
@@ -219,6 +239,9 @@ pub struct ReadArgs {
     /// name; `-` is pcapng on stdout.
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -258,6 +281,9 @@ pub struct OutputArgs {
     /// Write a line of JSON for every packet whose summary arrives; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     pub packets: Option<PathBuf>,
+    /// Who may read them.
+    #[command(flatten)]
+    pub file_mode: FileModeArgs,
     /// Do not look for scans, floods and other findings.
     #[arg(long)]
     pub no_findings: bool,

@@ -21,6 +21,7 @@ pub mod live;
 pub mod print;
 pub mod record;
 pub mod report;
+pub mod sandbox;
 pub mod snapshot;
 pub mod stages;
 pub mod timeline;

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 mod lint;
 mod process;
@@ -12,6 +13,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -27,7 +29,9 @@ enum Xtask {
     Demo(demo::Demo),
     Test(test::Test),
     Fuzz(fuzz::Fuzz),
+    Vm(vm::Vm),
     Bench(bench::Bench),
+    Dist(dist::Dist),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
     Lint,
     /// Lints, then tests with everything required
@@ -44,7 +48,9 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
         Xtask::Fuzz(fuzz) => fuzz.run(),
+        Xtask::Vm(vm) => vm.run(),
         Xtask::Bench(bench) => bench.run(),
+        Xtask::Dist(dist) => dist.run(),
         Xtask::Lint => lint::run(),
         Xtask::Ci => ci::run(),
         Xtask::DemoPeer(peer) => peer.run(),

@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf, process::Command};
 
+use anyhow::{Context, Result, ensure};
+
 use crate::process;
 
 /// Compiler flags that give the directories of this machine names that are the same everywhere.
@@ -17,6 +19,22 @@ pub(crate) fn paths() -> Vec<String> {
     .filter_map(|(directory, name)| Some((directory?, name)))
     .map(|(directory, name)| format!("--remap-path-prefix={}={name}", directory.display()))
     .collect()
+}
+
+/// The time that stands for now, in seconds since 1970: `SOURCE_DATE_EPOCH`, or that of the last
+/// commit.
+pub(crate) fn epoch() -> Result<String> {
+    if let Ok(epoch) = env::var("SOURCE_DATE_EPOCH") {
+        return Ok(epoch);
+    }
+    let mut git = process::command("git");
+    let output = process::output(git.args(["log", "-1", "--format=%ct"]))?.context("find git")?;
+    ensure!(
+        output.status.success(),
+        "ask git for the last commit: {} (or set SOURCE_DATE_EPOCH)",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Has `cargo` compile with `flags` and none that the environment names.

@@ -54,6 +54,18 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "xdp-tools",
 ];
 
+/// What makes packages.
+pub(crate) const DIST_TOOLS: &[&str] = &[
+    "coreutils",
+    "dpkg",
+    "git",
+    "gzip",
+    "libc6-dev",
+    "tar",
+    "xz-utils",
+];
+/// What tries packages.
+pub(crate) const CHECK_TOOLS: &[&str] = &["debootstrap", "iproute2", "iputils-ping", "util-linux"];
 /// What the benchmark compares with, and makes its network with.
 pub(crate) const BENCH_TOOLS: &[&str] = &[
     "ethtool",

@@ -94,6 +94,15 @@ impl Rotation {
         self.end_ns = self.end_after(now);
     }
 
+    /// Goes on with the same period after the clock was set by `step_ns`, and it is `now`.
+    pub fn clock_was_set(&mut self, step_ns: i64, now: &Zoned) {
+        match self.limits.period {
+            None => {}
+            Some(period) if period.aligned => self.end_ns = self.end_after(now),
+            Some(_) => self.end_ns = self.end_ns.saturating_add_signed(step_ns),
+        }
+    }
+
     fn is_full(&self, bytes: u64, frames: u64) -> bool {
         self.limits.bytes.is_some_and(|limit| bytes > limit)
             || self.limits.frames.is_some_and(|limit| frames >= limit)
@@ -262,6 +271,20 @@ impl Names {
         Ok(name.into())
     }
 
+    /// The directory that all files lie in or below: what stands before the first part of the name
+    /// that depends on the time.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        let timed = matches!(self.naming, Naming::Numbered { timed: true, .. });
+        let is_fixed = |part: &Path| !(timed && part.to_string_lossy().contains('%'));
+        let mut parents = Path::new(&self.base).ancestors().skip(1);
+        match parents.find(|parent| is_fixed(parent)) {
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(parent) => parent.to_owned(),
+            None => PathBuf::from("."),
+        }
+    }
+
     fn stem(&self, now: &Zoned) -> Result<String, NameError> {
         let Naming::Numbered { timed: true, .. } = self.naming else {
             return Ok(self.base.clone());
@@ -335,6 +358,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_by_an_hour_neither_lengthens_nor_splits_a_file() {
+        for (aligned, end) in [(true, 120), (false, 160)] {
+            for hour in [3600, -3600_i64] {
+                let begun = 36_000 + 100;
+                let mut rotation = Rotation::begin(every(60, aligned), None, &at(begun));
+                let set = begun + 10 + hour;
+                rotation.clock_was_set(hour * 1_000_000_000, &at(set));
+                let end = u64::try_from(36_000 + end + hour).unwrap() * SECOND;
+                assert_eq!(rotation.before_frame(end - 1, 0, 0), Verdict::Stay);
+                assert_eq!(rotation.before_frame(end, 0, 0), Verdict::Switch);
+            }
+        }
+    }
+
+    #[test]
     fn dates_stand_before_the_extension_as_with_dumpcap() {
         assert_eq!(
             names("d/a.pcapng", Naming::Dated, 2),
@@ -369,6 +407,19 @@ mod tests {
         assert!(check("a-%H%M.pcap", 30).is_err());
         assert!(check("a-%H%M.pcap", 59).is_err());
         assert!(check("a-%Q%!.pcap", 60).is_err());
+    }
+
+    #[test]
+    fn files_lie_below_a_directory() {
+        let directory = |target, timed| {
+            let names = Names::new(Path::new(target), false, numbered(timed, None));
+            names.directory().display().to_string()
+        };
+        assert_eq!(directory("a.pcap", true), ".");
+        assert_eq!(directory("/a.pcap", false), "/");
+        assert_eq!(directory("d/%Y/e/%m.pcap", true), "d");
+        assert_eq!(directory("%Y/a.pcap", true), ".");
+        assert_eq!(directory("d/%Y/a.pcap", false), "d/%Y");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::SandboxArgs;
 use crate::print::{DumpStyle, Style, TimeStyle};
 
 /// What a packet's line shows.
@@ -61,4 +62,7 @@ pub struct PrintArgs {
     /// What to show.
     #[command(flatten)]
     pub style: PrintStyleArgs,
+    /// Privileges.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
 }

@@ -73,6 +73,8 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Extcap(_)
         | Command::Config(_)
         | Command::Service(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::Interfaces(_) => None,
     }
 }

@@ -5,8 +5,9 @@ use anyhow::{Context as _, Result};
 use crate::{
     cli::FlowArgs,
     flows::Flows,
-    ipfix::{Exported, Exporter, Layout, Overflow, Settings},
+    ipfix::{Collector, Exported, Exporter, Layout, Overflow, Settings},
     report::Ledger,
+    sandbox::Policy,
     stages::Stages,
 };
 
@@ -20,11 +21,11 @@ pub(super) fn flows(args: &FlowArgs, top: usize) -> Option<Flows> {
     })
 }
 
-/// Opens the way to the collector, if one was named.
+/// Opens the way to the collector, if one was named; before privileges are given up.
 ///
 /// # Errors
 /// When its name is unknown, or no socket is to be had.
-pub(super) fn start(args: &FlowArgs, overflow: Overflow) -> Result<Option<Exporter>> {
+pub(super) fn open(args: &FlowArgs, overflow: Overflow) -> Result<Option<Exporter>> {
     let Some(collector) = &args.ipfix else {
         return Ok(None);
     };
@@ -38,9 +39,25 @@ pub(super) fn start(args: &FlowArgs, overflow: Overflow) -> Result<Option<Export
         },
         overflow,
     };
-    let exporter = Exporter::start(&settings);
+    let exporter = Exporter::open(&settings);
     let exporter = exporter.with_context(|| format!("export flows to {collector} (--ipfix)"))?;
     Ok(Some(exporter))
+}
+
+/// Says what the exporter still needs.
+pub(super) fn needs(args: &FlowArgs, policy: &mut Policy) {
+    let collector = args.ipfix.as_ref();
+    if let Some(port) = collector.and_then(Collector::reconnects_to) {
+        policy.connect_to(port);
+    }
+}
+
+/// Begins to export; after privileges were given up.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(super) fn begin(exporter: Exporter) -> Result<Exporter> {
+    exporter.begin().context("start the export of flows")
 }
 
 /// Gives the flows that have ended to the collector.

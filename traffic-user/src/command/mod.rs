@@ -3,13 +3,16 @@
 mod ask;
 mod capture;
 mod config;
+mod confine;
 mod extcap;
 mod extract;
 mod filter;
+mod input;
 mod interfaces;
 mod ipfix;
 mod output;
 mod packet_log;
+mod pages;
 mod print;
 mod progress;
 mod read;
@@ -26,6 +29,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     capture_file::WriteError,
     cli::{Cli, Command, CommandLineError, ExtcapCli},
+    diagnostics,
 };
 
 /// Exit code of a wrong command line.
@@ -48,6 +52,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Service(args)) => service::run(&args),
+        Some(Command::Completions { shell }) => pages::completions(shell),
+        Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
@@ -84,7 +90,7 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    diagnostics::say(&format!("error: {error:#}"));
     let file = error.downcast_ref::<CommandLineError>();
     if error.is::<UsageError>() || file.is_some_and(CommandLineError::is_usage) {
         ExitCode::from(USAGE)

@@ -2,8 +2,9 @@
 
 use std::{
     env,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -18,17 +19,18 @@ use crate::{
         chart::{self, ChartFormat, ChartOptions, Theme},
         csv, html, json, text,
     },
+    sandbox::Policy,
 };
 
 /// The page that `--open` writes when no other was asked for.
 pub(super) const DEFAULT_PAGE: &str = "network_traffic_analysis.html";
 
 /// Where a report goes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Outputs {
-    plots: Vec<(PathBuf, ChartOptions)>,
-    pages: Vec<PathBuf>,
-    json: Vec<PathBuf>,
+    plots: Vec<(Target, ChartFormat, ChartOptions)>,
+    pages: Vec<Target>,
+    json: Vec<Target>,
     csv: Option<PathBuf>,
     open: bool,
     text: bool,
@@ -42,9 +44,8 @@ impl Outputs {
     /// When a picture's name does not say its format, two outputs want stdout ([`UsageError`]), or a
     /// file cannot be written; known before anything is captured or read.
     pub(super) fn new(args: &OutputArgs, others: &[&Path]) -> Result<Self> {
-        for plot in &args.plot {
-            ChartFormat::from_path(&plot.path).map_err(|error| UsageError(error.to_string()))?;
-        }
+        let plots: Result<Vec<_>> = args.plot.iter().map(|plot| picture(plot, args)).collect();
+        let plots = plots?;
         let json = args.json.iter().map(PathBuf::as_path);
         let packets = args.packets.as_deref();
         let on_stdout = json
@@ -60,23 +61,38 @@ impl Outputs {
         if args.open && pages.is_empty() {
             pages.push(DEFAULT_PAGE.into());
         }
-        let plots = args.plot.iter().map(|plot| &plot.path);
-        for path in args.json.iter().chain(plots).chain(&pages) {
-            check_writable(path)?;
+        let pages: Vec<_> = pages.into_iter().map(Target::new).collect();
+        let json: Vec<_> = args.json.iter().cloned().map(Target::new).collect();
+        let pictures = plots.iter().map(|(target, ..)| target);
+        for target in json.iter().chain(pictures).chain(&pages) {
+            target.check_writable()?;
         }
         if let Some(directory) = &args.csv {
             fs::create_dir_all(directory)
                 .with_context(|| format!("make {}", directory.display()))?;
         }
         Ok(Self {
-            plots: args.plot.iter().map(|plot| picture(plot, args)).collect(),
+            plots,
             csv: args.csv.clone(),
             pages,
-            json: args.json.clone(),
+            json,
             open: args.open,
             text: args.quiet < 2,
             stdout_has_data: on_stdout > 0,
         })
+    }
+
+    /// Opens the files, so that they can be written when nothing can be opened any more.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub(super) fn hold(&mut self, policy: &mut Policy) -> Result<()> {
+        let pictures = self.plots.iter_mut().map(|(target, ..)| target);
+        let mut files = self.json.iter_mut().chain(pictures).chain(&mut self.pages);
+        if let Some(directory) = &self.csv {
+            policy.make_files_in(directory);
+        }
+        files.try_for_each(Target::hold)
     }
 
     /// Writes `report` everywhere. One output that fails does not keep the others from being
@@ -86,25 +102,24 @@ impl Outputs {
     /// The first failure.
     pub(super) fn write(&self, report: &Report) -> Result<()> {
         let mut results = Vec::new();
-        for (path, options) in &self.plots {
-            let written = chart::write(report, path, options);
-            results.push(written.map_err(Into::into));
+        for (target, format, options) in &self.plots {
+            let picture = chart::encode(report, *format, options);
+            let written = picture.map_err(Into::into);
+            results.push(written.and_then(|picture| target.write(&picture)));
         }
-        for path in &self.pages {
-            let page = html::render(report);
-            let written = fs::write(path, page);
-            results.push(written.with_context(|| format!("write {}", path.display())));
+        for target in &self.pages {
+            results.push(target.write(html::render(report).as_bytes()));
         }
         if let Some(directory) = &self.csv {
             results.push(write_csv(report, directory));
         }
-        for path in &self.json {
-            results.push(write_json(report, path));
+        for target in &self.json {
+            results.push(target.write(json::to_string(report).as_bytes()));
         }
         // The terminal last: a reader that went away must not cost a file.
         results.push(self.print(report));
         if self.open {
-            results.push(open(&self.pages[0]));
+            results.push(open(&self.pages[0].path));
         }
         results.into_iter().collect()
     }
@@ -129,32 +144,77 @@ pub(super) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Finds out whether a file can be written, without leaving a trace, so that a wrong path is known
-/// before the run.
-fn check_writable(path: &Path) -> Result<()> {
-    if is_stdout(path) {
-        return Ok(());
-    }
-    let mut options = OpenOptions::new();
-    let created = options.write(true).create_new(true).open(path);
-    let result = match created {
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().append(true).open(path).map(drop)
-        }
-        Err(error) => Err(error),
-    };
-    result.with_context(|| format!("write {}", path.display()))
+/// A file that is written once, at the end; `-` is stdout.
+#[derive(Debug)]
+struct Target {
+    path: PathBuf,
+    held: Option<File>,
 }
 
-fn write_json(report: &Report, path: &Path) -> Result<()> {
-    let json = json::to_string(report);
-    if is_stdout(path) {
-        return io::stdout()
-            .write_all(json.as_bytes())
-            .context("write JSON to stdout");
+impl Target {
+    fn new(path: PathBuf) -> Self {
+        Self { path, held: None }
     }
-    fs::write(path, json).with_context(|| format!("write {}", path.display()))
+
+    fn describe(&self) -> String {
+        if is_stdout(&self.path) {
+            "write to stdout".to_owned()
+        } else {
+            format!("write {}", self.path.display())
+        }
+    }
+
+    /// Finds out whether the file can be written, without leaving a trace, so that a wrong path is
+    /// known before the run.
+    fn check_writable(&self) -> Result<()> {
+        if is_stdout(&self.path) {
+            return Ok(());
+        }
+        let mut options = OpenOptions::new();
+        let created = options.write(true).create_new(true).open(&self.path);
+        let result = match created {
+            Ok(_) => fs::remove_file(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                OpenOptions::new().append(true).open(&self.path).map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        result.with_context(|| self.describe())
+    }
+
+    /// Opens the file, and leaves what is in it until [`Target::write`].
+    fn hold(&mut self) -> Result<()> {
+        if is_stdout(&self.path) {
+            return Ok(());
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let opened = options.open(&self.path).with_context(|| self.describe())?;
+        self.held = Some(opened);
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        let written = match &self.held {
+            _ if is_stdout(&self.path) => io::stdout().write_all(bytes),
+            None => fs::write(&self.path, bytes),
+            Some(file) => overwrite(file, bytes),
+        };
+        written.with_context(|| self.describe())
+    }
+}
+
+/// What is no regular file has no length to cut.
+fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(bytes)?;
+    if metadata.nlink() == 0 {
+        return Err(io::Error::other("it was removed during the run"));
+    }
+    Ok(())
 }
 
 fn write_csv(report: &Report, directory: &Path) -> Result<()> {
@@ -165,7 +225,9 @@ fn write_csv(report: &Report, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn picture(plot: &Plot, args: &OutputArgs) -> (PathBuf, ChartOptions) {
+fn picture(plot: &Plot, args: &OutputArgs) -> Result<(Target, ChartFormat, ChartOptions)> {
+    let format = ChartFormat::from_path(&plot.path);
+    let format = format.map_err(|error| UsageError(error.to_string()))?;
     let options = ChartOptions {
         kind: plot.kind,
         size: args.plot_size,
@@ -174,7 +236,7 @@ fn picture(plot: &Plot, args: &OutputArgs) -> (PathBuf, ChartOptions) {
             ThemeArg::Dark => Theme::Dark,
         },
     };
-    (plot.path.clone(), options)
+    Ok((Target::new(plot.path.clone()), format, options))
 }
 
 /// Shows a page in the browser, where there is a display.
@@ -224,13 +286,14 @@ mod tests {
 
     #[test]
     fn open_writes_a_page() {
-        assert_eq!(
-            outputs(&["--open"], None).unwrap().pages,
-            [Path::new(DEFAULT_PAGE)]
-        );
-        let named = outputs(&["--open", "--html", "a.html"], None).unwrap();
-        assert_eq!(named.pages, [Path::new("a.html")]);
-        assert!(outputs(&[], None).unwrap().pages.is_empty());
+        let pages = |args| -> Vec<PathBuf> {
+            let outputs = outputs(args, None).unwrap();
+            outputs.pages.into_iter().map(|page| page.path).collect()
+        };
+        assert_eq!(pages(&["--open"]), [Path::new(DEFAULT_PAGE)]);
+        let named = pages(&["--open", "--html", "a.html"]);
+        assert_eq!(named, [Path::new("a.html")]);
+        assert!(pages(&[]).is_empty());
     }
 
     fn outputs(args: &[&str], capture_file: Option<&str>) -> Result<Outputs> {

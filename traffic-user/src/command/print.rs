@@ -3,18 +3,20 @@
 use std::{
     io::{self, StdoutLock, Write as _},
     ops::ControlFlow,
-    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Error, Result};
 
-use super::output::is_stdout;
+use super::{
+    confine,
+    input::{self, Input},
+};
 use crate::{
-    capture_file::{self, FileFrame, ReadError, ReadSummary},
+    capture_file::{FileFrame, ReadError, ReadSummary},
     cli::PrintArgs,
     print::{Packet, Printer},
-    record::PacketRecord,
+    sandbox::Policy,
 };
 
 /// Prints the packets of the files, one file after the other.
@@ -29,10 +31,13 @@ pub(super) fn run(args: &PrintArgs) -> Result<ExitCode> {
         stdout: io::stdout().lock(),
         failure: None,
     };
+    let inputs = input::open(args.read.iter().chain(&args.files));
+    confine::enter(&Policy::default(), args.sandbox)?;
     let mut failure = None;
-    for path in args.read.iter().chain(&args.files) {
+    for input in inputs {
+        let path = input.path.clone();
         let context = || format!("read {}", path.display());
-        match lines.file(path) {
+        match lines.file(input) {
             Err(error) => failure = failure.or(Some(Error::new(error).context(context()))),
             Ok(summary) => {
                 let fault = summary
@@ -61,15 +66,10 @@ struct Lines {
 const TEXT_BYTES: usize = 1 << 16;
 
 impl Lines {
-    fn file(&mut self, path: &Path) -> Result<ReadSummary, ReadError> {
+    fn file(&mut self, input: Input) -> Result<ReadSummary, ReadError> {
         // Someone may read along what comes on stdin.
-        let live = is_stdout(path);
-        let each = |_: &PacketRecord, frame: &FileFrame<'_>| self.packet(frame, live);
-        let summary = if live {
-            capture_file::read_from(io::stdin().lock(), each)
-        } else {
-            capture_file::read(path, each)
-        };
+        let live = input.is_stdin();
+        let summary = input.read(|_, frame| self.packet(frame, live));
         self.flush();
         summary
     }

@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,16 +11,17 @@ use anyhow::{Context, Error, Result};
 use traffic_ebpf::protocol::{Protocol, Selection};
 
 use super::{
-    UsageError,
+    UsageError, confine,
     extract::Extract,
     filter::{self, FileFilter},
+    input::{self, Input},
     ipfix,
-    output::{Outputs, is_stdout},
+    output::Outputs,
     packet_log::PacketLog,
     selection::selection,
 };
 use crate::{
-    capture_file::{self, FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
+    capture_file::{FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
     cli::ReadArgs,
     ipfix::{Exporter, Overflow},
     record::PacketRecord,
@@ -29,6 +29,7 @@ use crate::{
         Report, Source,
         assemble::{self, Interface, Run, RunTotals},
     },
+    sandbox::Policy,
     stages::Stages,
 };
 
@@ -39,30 +40,72 @@ use crate::{
 /// When outputs cannot be had, when a file cannot be read to its end, or when an output cannot be
 /// written. Without a single readable file there is no report.
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
-    let writes: Vec<_> = args.write.as_deref().into_iter().collect();
-    let outputs = Outputs::new(&args.output, &writes)?;
-    let mut reading = Reading::new(args)?;
-    let paths: Vec<_> = paths(args).collect();
-    let mut failure = None;
-    for path in &paths {
-        if let Err(error) = reading.file(path) {
-            if error.is::<UsageError>() {
-                return Err(error);
+    confine::protect_files(args.output.file_mode);
+    let mut files = Files::open(args)?;
+    confine(args, &mut files)?;
+    let exporter = files.reading.exporter.take();
+    files.reading.exporter = exporter.map(ipfix::begin).transpose()?;
+    files.report(args)
+}
+
+/// Gives up what reading does not need.
+fn confine(args: &ReadArgs, files: &mut Files) -> Result<()> {
+    let mut policy = Policy::default();
+    files.outputs.hold(&mut policy)?;
+    if let Some(path) = &args.write {
+        let made = policy.overwrite(path);
+        made.with_context(|| format!("write {}", path.display()))?;
+    }
+    ipfix::needs(&args.output.flows, &mut policy);
+    confine::enter(&policy, args.sandbox)?;
+    Ok(())
+}
+
+/// A run whose outputs can be had.
+struct Files {
+    inputs: Vec<Input>,
+    outputs: Outputs,
+    reading: Reading,
+}
+
+impl Files {
+    fn open(args: &ReadArgs) -> Result<Self> {
+        let writes: Vec<_> = args.write.as_deref().into_iter().collect();
+        Ok(Self {
+            outputs: Outputs::new(&args.output, &writes)?,
+            reading: Reading::new(args)?,
+            inputs: input::open(paths(args)),
+        })
+    }
+
+    /// Reads the files, and writes the report where one of them could be read.
+    fn report(self, args: &ReadArgs) -> Result<ExitCode> {
+        let Self {
+            inputs,
+            outputs,
+            mut reading,
+        } = self;
+        let mut failure = None;
+        for input in inputs {
+            if let Err(error) = reading.file(input) {
+                if error.is::<UsageError>() {
+                    return Err(error);
+                }
+                failure = failure.or(Some(error));
             }
-            failure = failure.or(Some(error));
         }
+        if let Some(log) = reading.log.take() {
+            failure = failure.or(log.finish().err());
+        }
+        if let Some(extract) = reading.extract.take() {
+            extract.finish(&reading.interfaces)?;
+        }
+        if reading.opened > 0 {
+            let files = paths(args).map(|path| path.display().to_string());
+            outputs.write(&reading.report(args, files.collect()))?;
+        }
+        failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
-    if let Some(log) = reading.log.take() {
-        failure = failure.or(log.finish().err());
-    }
-    if let Some(extract) = reading.extract.take() {
-        extract.finish(&reading.interfaces)?;
-    }
-    if reading.opened > 0 {
-        let files = paths.iter().map(|path| path.display().to_string());
-        outputs.write(&reading.report(args, files.collect()))?;
-    }
-    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// The files in the order in which they are read.
@@ -107,15 +150,17 @@ impl Reading {
             opened: 0,
             interfaces: Vec::new(),
             log: PacketLog::create(args.output.packets.as_deref())?,
-            exporter: ipfix::start(&args.output.flows, Overflow::Wait)?,
+            exporter: ipfix::open(&args.output.flows, Overflow::Wait)?,
             notes: only.into_iter().collect(),
         })
     }
 
-    fn file(&mut self, path: &Path) -> Result<()> {
+    fn file(&mut self, input: Input) -> Result<()> {
         let mut failure = None;
+        let path = input.path.clone();
+        let path = path.as_path();
         let summary = self
-            .packets(path, &mut failure)
+            .packets(input, &mut failure)
             .with_context(|| format!("read {}", path.display()))?;
         if let Some(error) = failure {
             return Err(error);
@@ -143,14 +188,15 @@ impl Reading {
     /// Takes in the packets of a file, up to the first that cannot be handled.
     fn packets(
         &mut self,
-        path: &Path,
+        input: Input,
         failure: &mut Option<Error>,
     ) -> Result<ReadSummary, ReadError> {
         let first_interface = self.interfaces.len();
+        let path = input.path.clone();
         let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
             let number = first_interface + usize::from(frame.interface);
             let record = record.on_interface(u16::try_from(number).unwrap_or(u16::MAX));
-            match self.packet(path, record, frame) {
+            match self.packet(&path, record, frame) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     *failure = Some(error);
@@ -158,11 +204,7 @@ impl Reading {
                 }
             }
         };
-        if is_stdout(path) {
-            capture_file::read_from(io::stdin().lock(), each)
-        } else {
-            capture_file::read(path, each)
-        }
+        input.read(each)
     }
 
     fn packet(&mut self, path: &Path, record: PacketRecord, frame: &FileFrame<'_>) -> Result<()> {
@@ -417,7 +459,7 @@ mod tests {
             let Some(Command::Read(args)) = Cli::try_parse_from(args).unwrap().command else {
                 panic!("not read");
             };
-            let result = run(&args);
+            let result = Files::open(&args).and_then(|files| files.report(&args));
             let report =
                 fs::read(json).map_or(Value::Null, |json| serde_json::from_slice(&json).unwrap());
             (result, report)

@@ -26,7 +26,7 @@ const QUEUE: usize = 1024;
 /// A message waits at most this long for more records.
 const MESSAGE_AGE: Duration = Duration::from_millis(500);
 /// How often templates are repeated over UDP, and statistics everywhere.
-const REFRESH: Duration = Duration::from_secs(60);
+const REFRESH: Duration = Duration::from_mins(1);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_secs(1);
 /// Messages that leave in a millisecond at most: a burst would overflow the collector's socket.
@@ -70,7 +70,14 @@ pub struct Exporter {
     batch: Vec<FlowRecord>,
     overflow: Overflow,
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    worker: Work,
+}
+
+/// The other side of the queue, before and after it has its thread.
+#[derive(Debug)]
+enum Work {
+    Waiting(Box<Worker>),
+    Running(JoinHandle<()>),
 }
 
 /// What both sides of the queue know.
@@ -97,12 +104,12 @@ impl Shared {
 }
 
 impl Exporter {
-    /// Opens the way to the collector, and starts the thread.
+    /// Opens the way to the collector. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the collector's name is unknown, or sockets or threads are not to be had. A collector
-    /// that is away is no error: it may come.
-    pub fn start(settings: &Settings) -> io::Result<Self> {
+    /// When the collector's name is unknown, or sockets are not to be had. A collector that is away
+    /// is no error: it may come.
+    pub fn open(settings: &Settings) -> io::Result<Self> {
         let transport = Transport::open(&settings.collector)?;
         let shared = Arc::new(Shared::default());
         let (queue, flows) = sync_channel(QUEUE);
@@ -117,14 +124,28 @@ impl Exporter {
             has_templates: false,
             paced: 0,
         };
-        let thread = thread::Builder::new().name("ipfix".to_owned());
         Ok(Self {
             queue,
             batch: Vec::new(),
             overflow: settings.overflow,
             shared,
-            thread: thread.spawn(|| worker.run())?,
+            worker: Work::Waiting(Box::new(worker)),
         })
+    }
+
+    /// Begins to send, in a thread that has the privileges which this one has left.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn begin(self) -> io::Result<Self> {
+        let worker = match self.worker {
+            Work::Waiting(worker) => {
+                let thread = thread::Builder::new().name("ipfix".to_owned());
+                Work::Running(thread.spawn(|| worker.run())?)
+            }
+            running @ Work::Running(_) => running,
+        };
+        Ok(Self { worker, ..self })
     }
 
     /// Adds the next interface of the run: the kernel's number, 0 for one in a file, and one packet
@@ -166,12 +187,17 @@ impl Exporter {
         let Self {
             queue,
             shared,
-            thread,
+            worker,
             ..
         } = self;
         drop(queue);
-        if thread.join().is_err() {
-            log::error!("the thread that exports flows failed");
+        match worker {
+            Work::Waiting(worker) => worker.give_up(),
+            Work::Running(thread) => {
+                if thread.join().is_err() {
+                    log::error!("the thread that exports flows failed");
+                }
+            }
         }
         Exported {
             sent: shared.sent.load(Relaxed),

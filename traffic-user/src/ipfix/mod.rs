@@ -2,7 +2,7 @@
 //! record (RFC 5103).
 //!
 //! [`Exporter`] takes flows on the packets' way and never waits there: it queues them for a thread
-//! of its own. [`encoder`] makes messages of them, and [`transport`] sends them.
+//! of its own. `encoder` makes messages of them, and `transport` sends them.
 
 mod element;
 mod encoder;

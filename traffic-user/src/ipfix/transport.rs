@@ -29,6 +29,15 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Collector {
+    /// The port, where connections to it may have to be made anew.
+    #[must_use]
+    pub fn reconnects_to(&self) -> Option<u16> {
+        let port = self.address.rsplit_once(':')?.1.parse().ok()?;
+        (self.protocol == Protocol::Tcp).then_some(port)
+    }
+}
+
 impl FromStr for Collector {
     type Err = String;
 

@@ -166,14 +166,26 @@ pub fn write_histogram(report: &Report, path: &Path, size: (u32, u32)) -> Result
 /// # Errors
 /// [`ChartError`]; nothing is written unless the whole picture could be drawn.
 pub fn write(report: &Report, path: &Path, options: &ChartOptions) -> Result<(), ChartError> {
-    let picture = match ChartFormat::from_path(path)? {
-        ChartFormat::Png => png(report, options)?,
-        ChartFormat::Svg => svg(report, options)?.into_bytes(),
-    };
+    let picture = encode(report, ChartFormat::from_path(path)?, options)?;
     fs::write(path, picture).map_err(|source| ChartError::Write {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The bytes of a picture's file.
+///
+/// # Errors
+/// [`ChartError::Size`], [`ChartError::Draw`].
+pub fn encode(
+    report: &Report,
+    format: ChartFormat,
+    options: &ChartOptions,
+) -> Result<Vec<u8>, ChartError> {
+    match format {
+        ChartFormat::Png => png(report, options),
+        ChartFormat::Svg => svg(report, options).map(String::into_bytes),
+    }
 }
 
 /// A picture as a PNG file.

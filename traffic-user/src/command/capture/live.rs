@@ -1,6 +1,6 @@
 //! The live views of a capture.
 
-use std::{fs, future::pending, net::TcpListener, time::Instant};
+use std::{fs, future::pending, net::TcpListener, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use crate::{
         web::{self, Access, Web},
     },
     report::{html, json},
+    sandbox::Policy,
 };
 
 /// What shows the capture while it runs.
@@ -87,6 +88,24 @@ impl Views {
     /// Gives a report, whose making began at `begun`, to whoever looks.
     pub(super) fn publish(&mut self, moment: Moment, begun: Instant) {
         self.publisher.publish(moment, begun);
+    }
+}
+
+/// What the views need while the capture runs.
+pub(super) fn needs(args: &CaptureArgs, policy: &mut Policy) {
+    if args.listen.is_some() {
+        policy.accept_clients();
+    }
+    if args.live {
+        policy.use_terminal();
+        // Where `save` writes.
+        policy.make_files_in(Path::new("."));
+    }
+    if (args.listen.is_some() || args.live)
+        && let Some(file) = &args.files.write
+    {
+        // The part that is written can be downloaded.
+        policy.read(file);
     }
 }
 

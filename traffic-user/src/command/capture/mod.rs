@@ -38,6 +38,7 @@ use self::{
     watch::InterfaceWatch,
 };
 use super::{
+    confine,
     filter::{self, LiveFilter},
     interfaces, ipfix,
     output::Outputs,
@@ -47,6 +48,7 @@ use super::{
 use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
+    diagnostics,
     ipfix::Overflow,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
@@ -54,6 +56,7 @@ use crate::{
         Report,
         assemble::{self, Live, Run, RunTotals, Written},
     },
+    sandbox::Policy,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -65,13 +68,14 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     if args.dump_filter {
         return dump_filter(&args).await;
     }
+    confine::protect_files(args.output.file_mode);
     let signals = Signals::new()?;
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started,
     // and it is to reach the collector from there.
     let mut views = Views::new(&args)?;
-    let exporter = ipfix::start(&args.output.flows, Overflow::Lose)?;
+    let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
     let namespace = enter(args.netns.as_deref())?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
@@ -87,14 +91,17 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .into_iter()
         .chain(lines)
         .collect();
-    let outputs = Outputs::new(&args.output, &others)?;
+    let mut outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected, events, namespace)?;
     if args.output.verbose > 0 {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
+    capture.confine(&args, &mut outputs)?;
     if let Some(exporter) = exporter {
-        capture.take.export_flows(exporter, &selected);
+        capture
+            .take
+            .export_flows(ipfix::begin(exporter)?, &selected);
     }
     capture.announce(&args);
     views.show(&args)?;
@@ -207,6 +214,37 @@ impl Capture {
         })
     }
 
+    /// Gives up what the capture does not need from here on.
+    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+        let mut policy = Policy::default();
+        outputs.hold(&mut policy)?;
+        if let Some(file) = &self.take.file {
+            file.needs(&mut policy);
+        }
+        live::needs(args, &mut policy);
+        ipfix::needs(&args.output.flows, &mut policy);
+        policy.read_maps();
+        if self.is_plain(args) {
+            confine::enter(&policy, args.sandbox)?;
+        } else {
+            log::info!(
+                "sandbox: none (-i any, -z, --open and TC by clsact need privileges to the end)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the capture ends without privileges.
+    fn is_plain(&self, args: &CaptureArgs) -> bool {
+        let mut hooks = self.session.attached().iter();
+        args.files.postrotate.is_none()
+            && !args.output.open
+            && !args.interfaces.iter().any(|name| name == "any")
+            && !hooks.any(|hooks| {
+                [hooks.ingress, hooks.egress].contains(&Some(crate::kernel::HookKind::Clsact))
+            })
+    }
+
     /// Says what is being captured, as tcpdump does, and opens the gate.
     fn announce(&mut self, args: &CaptureArgs) {
         self.session.open();
@@ -309,6 +347,9 @@ impl Capture {
     fn before_tick(&mut self, progress: &Progress) {
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
+            if let Some(file) = &mut self.take.file {
+                file.clock_was_set(step_ns);
+            }
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
                 Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64()
@@ -350,7 +391,8 @@ impl Capture {
             }
         }
         if progress.is_due() {
-            progress.draw(&self.session.counters()?);
+            let summaries_lost = self.session.summaries_lost()?;
+            progress.draw(&self.session.counters()?, summaries_lost);
         }
         Ok(!self.session.is_open())
     }
@@ -487,7 +529,7 @@ fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
     for line in count_lines(ledger.matched, ledger.seen, lost) {
-        eprintln!("{line}");
+        diagnostics::say(&line);
     }
 }
 

@@ -1,0 +1,65 @@
+//! Capture files that are read: opened before anything is read, because nothing is opened later.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::output::is_stdout;
+use crate::{
+    capture_file::{self, FileFrame, ReadError, ReadSummary},
+    record::PacketRecord,
+};
+
+/// A capture file, or why it cannot be read.
+pub(super) struct Input {
+    pub(super) path: PathBuf,
+    opened: io::Result<Box<dyn Read>>,
+}
+
+/// Opens files; `-` is stdin.
+pub(super) fn open<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Input> {
+    allow_many_files();
+    let opened = |path: &Path| -> io::Result<Box<dyn Read>> {
+        if is_stdout(path) {
+            return Ok(Box::new(io::stdin()));
+        }
+        Ok(Box::new(File::open(path)?))
+    };
+    let input = |path: &PathBuf| Input {
+        path: path.clone(),
+        opened: opened(path),
+    };
+    paths.map(input).collect()
+}
+
+/// What is allowed at most, and not what programs with `select(2)` can bear.
+fn allow_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        log::debug!("raise the limit of open files: {error}");
+    }
+}
+
+impl Input {
+    /// Reads the file, as [`capture_file::read_from`] does.
+    ///
+    /// # Errors
+    /// As it has; or why the file could not be opened.
+    pub(super) fn read(
+        self,
+        each: impl FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadSummary, ReadError> {
+        capture_file::read_from(self.opened?, each)
+    }
+
+    /// Whether it is stdin, where someone may be writing along.
+    pub(super) fn is_stdin(&self) -> bool {
+        is_stdout(&self.path)
+    }
+}
