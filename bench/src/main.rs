@@ -6,6 +6,7 @@
 )]
 
 mod environment;
+mod flows;
 mod frames;
 mod generator;
 mod kernel;
@@ -42,6 +43,8 @@ enum What {
     Kernel(kernel::Args),
     /// Packet rates, loss, CPU time and memory beside other tools
     Link(link::Args),
+    /// Summaries per second into flows, on one core
+    Flows(flows::Args),
     /// Reading a large capture file beside other readers
     Read(read::Args),
     #[command(hide = true)]
@@ -73,6 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.what.unwrap_or(What::Link(cli.link)) {
         What::Kernel(args) => kernel::run(&args, &programs),
         What::Link(args) => link::run(&args, &programs),
+        What::Flows(args) => flows::run(&args),
         What::Read(args) => read::run(&args, &programs),
         What::Generate(args) => generator::run(&args, &programs.object),
     }

@@ -15,7 +15,7 @@ use crate::{
 /// Measures against an empty program, against other tools, and against other readers
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// Arguments of the benchmark: `kernel`, `link` (the default) or `read`, and theirs.
+    /// Arguments of the benchmark: `kernel`, `link` (the default), `read` or `flows`, and theirs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }

@@ -488,12 +488,18 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
             "frames lost, write failed",
             ledger.frames_lost.write_failed.to_string(),
         ),
-        ("flow records sent (IPFIX)", optional(ledger.ipfix_sent)),
-        ("flow records lost (IPFIX)", optional(ledger.ipfix_lost)),
         ("excerpts lost", ledger.excerpts_lost.to_string()),
         ("history evicted", ledger.history_evicted.to_string()),
     ] {
         writeln!(out, "  {name:<30}{value:>20}")?;
+    }
+    for (name, value) in [
+        ("flow records sent (IPFIX)", ledger.ipfix_sent),
+        ("flow records lost (IPFIX)", ledger.ipfix_lost),
+    ] {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<30}{value:>20}")?;
+        }
     }
     Ok(())
 }
