@@ -5,6 +5,7 @@
     reason = "numbers of packets, bytes and measurements are far below 2^52"
 )]
 
+mod empty;
 mod environment;
 mod flows;
 mod frames;
@@ -49,6 +50,8 @@ enum What {
     Read(read::Args),
     #[command(hide = true)]
     Generate(generator::Args),
+    #[command(hide = true)]
+    Empty,
 }
 
 /// What all measurements need.
@@ -78,6 +81,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         What::Link(args) => link::run(&args, &programs),
         What::Flows(args) => flows::run(&args),
         What::Read(args) => read::run(&args, &programs),
+        What::Empty => empty::run(&programs.object),
         What::Generate(args) => generator::run(&args, &programs.object),
     }
 }
