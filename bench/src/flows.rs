@@ -1,6 +1,7 @@
 //! Summaries per second into flows, on one core.
 
 use std::{
+    fmt::Write as _,
     fs,
     hint::black_box,
     path::PathBuf,
@@ -41,6 +42,9 @@ pub(crate) struct Args {
 /// Packets that make the clock of the summaries go on by a second.
 const PACKETS_PER_SECOND: u64 = 1_000_000;
 const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Port of the responders.
+const HTTPS: u32 = 443;
 
 /// How packets spread over flows.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -168,7 +172,7 @@ impl Packets {
     }
 
     fn drawn(&self) -> u32 {
-        u32::try_from((self.random >> 32) * u64::from(self.flows) >> 32).expect("below 2^32")
+        u32::try_from(((self.random >> 32) * u64::from(self.flows)) >> 32).expect("below 2^32")
     }
 
     /// A packet of this flow, in the one direction or the other.
@@ -184,7 +188,7 @@ impl Packets {
         };
         headers.src_addr[..4].copy_from_slice(&(0x0a00_0000 | flow >> 8).to_be_bytes());
         headers.dst_addr[..4].copy_from_slice(&[192, 0, 2, 1]);
-        let ports = 1024 + (flow & 0xff) << 16 | 443;
+        let ports = (1024 + (flow & 0xff)) << 16 | HTTPS;
         headers.transport = ports.to_be_bytes();
         if self.count.is_multiple_of(2) {
             std::mem::swap(&mut headers.src_addr, &mut headers.dst_addr);
@@ -225,12 +229,13 @@ impl Measured {
                 Spread::Trains => "trains of eight",
                 Spread::Flood => "each begins a flow and evicts one",
             };
-            out.push_str(&format!(
-                "| {what} | {} | {:.0} | {:.0} |\n",
+            let _ = writeln!(
+                out,
+                "| {what} | {} | {:.0} | {:.0} |",
                 estimate.text(2),
                 1000.0 / estimate.median,
                 row.bytes_per_flow
-            ));
+            );
         }
         out
     }
