@@ -10,6 +10,7 @@ mod filter;
 mod fleet;
 mod input;
 mod interfaces;
+mod ipfix;
 mod output;
 mod packet_log;
 mod pages;

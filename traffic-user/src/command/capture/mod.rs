@@ -42,7 +42,7 @@ use self::{
 use super::{
     confine,
     filter::{self, LiveFilter},
-    interfaces,
+    interfaces, ipfix,
     output::Outputs,
     packet_log::PacketLog,
     progress::Progress,
@@ -51,6 +51,7 @@ use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
     diagnostics,
+    ipfix::Overflow,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
@@ -75,8 +76,9 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started,
-    // and it is to reach the database from there.
+    // and it is to reach collector and database from there.
     let mut views = Views::new(&args)?;
+    let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
     let export = export::prepare(&args).await?;
     let namespace = enter(args.netns.as_deref())?;
     // First, so that no interface disappears unnoticed.
@@ -104,6 +106,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
     capture.confine(&args, &mut outputs)?;
+    if let Some(exporter) = exporter {
+        capture
+            .take
+            .export_flows(ipfix::begin(exporter)?, &selected);
+    }
     capture.announce(&args);
     capture.begin_export(&args)?;
     views.show(&args)?;
@@ -226,6 +233,7 @@ impl Capture {
             file.needs(&mut policy);
         }
         live::needs(args, &mut policy);
+        ipfix::needs(&args.output.flows, &mut policy);
         policy.read_maps();
         if self.is_plain(args) {
             confine::enter(&policy, args.sandbox)?;
@@ -470,7 +478,8 @@ impl Capture {
             top: args.output.top.max(LIVE_ROWS),
             ..run_of(args, attached, live, self.notes.clone())
         };
-        let report = assemble::so_far(&mut self.take.stages, run);
+        let mut report = assemble::so_far(&mut self.take.stages, run);
+        ipfix::enter(&mut report.ledger, self.take.exported());
         Ok((report, elapsed_ns, snapshot))
     }
 
@@ -483,7 +492,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
-        self.take.finish();
+        let exported = self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
@@ -517,6 +526,7 @@ impl Capture {
         };
         let run = run_of(args, &attached, live, self.notes);
         let mut report = assemble::report(self.take.stages, run);
+        ipfix::enter(&mut report.ledger, exported);
         if let (Some(export), Some(snapshot)) = (self.export, &last) {
             export.finish(duration_ns, &attached, snapshot, &mut report);
         }
