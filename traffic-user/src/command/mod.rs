@@ -14,6 +14,7 @@ mod packet_log;
 mod print;
 mod progress;
 mod read;
+mod runner;
 mod selection;
 
 use std::{io::IsTerminal as _, process::ExitCode};

@@ -134,6 +134,12 @@ pub enum LoadError {
     /// CPUs could not be counted.
     #[error("count the CPUs: {0}")]
     Cpus(io::Error),
+    /// What the process that holds the hooks says.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that holds the hooks ended.
+    #[error("the process that holds the hooks ended, and with it the capture")]
+    BrokerGone,
 }
 
 /// A loaded object, its maps still inside.

@@ -81,6 +81,8 @@ impl CaptureFile {
             .iter()
             .map(|interface| description(args, interface))
             .collect();
+        // Split off first: it has no part in the file.
+        let postrotate = Postrotate::new(&args.files, plan.names.directory())?;
         let path = plan.names.next(&now)?;
         let writer = CaptureWriter::create(&path, &interfaces)
             .with_context(|| format!("write {}", path.display()))?;
@@ -96,7 +98,7 @@ impl CaptureFile {
             losses: Losses::default(),
             complete: VecDeque::new(),
             kept: plan.kept,
-            postrotate: Postrotate::new(&args.files)?,
+            postrotate,
             unbuffered: args.files.packet_buffered,
             ended: false,
             offered: 0,
@@ -188,9 +190,6 @@ impl CaptureFile {
             .rotation
             .without_frame(time_ns, bytes, self.offered_here);
         self.follow(verdict, now_ns);
-        if let Some(postrotate) = &mut self.postrotate {
-            postrotate.reap();
-        }
     }
 
     /// Writes what is gathered.
@@ -268,7 +267,7 @@ impl CaptureFile {
     fn complete_file(&mut self, statistics: &[InterfaceStatistics]) {
         let result = self.writer.finish(statistics);
         self.note(result);
-        if let Some(postrotate) = &mut self.postrotate {
+        if let Some(postrotate) = &self.postrotate {
             postrotate.start(&self.path);
         }
     }
