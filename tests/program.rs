@@ -93,6 +93,18 @@ impl Capture {
     /// # Errors
     /// When it ends or a deadline passes before it listens; with its stderr.
     pub fn start(namespace: &Namespace, args: &[&str]) -> Result<Self> {
+        Self::start_with(namespace, args, &[])
+    }
+
+    /// [`Capture::start`] with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Capture::start`].
+    pub fn start_with(
+        namespace: &Namespace,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut child = namespace
             .command(binary())
@@ -100,6 +112,7 @@ impl Capture {
             .args(args)
             .arg("--json")
             .arg(directory.path().join("report.json"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

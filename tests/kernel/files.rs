@@ -721,8 +721,12 @@ fn a_sample_is_read_as_an_estimate() -> Result<()> {
         estimate["sample"] == 10 && packets.abs_diff(matched) <= 40,
         "{estimate} of {matched}"
     );
-    ensure!(report["totals"]["packets"].as_u64() == Some(packets / 10));
+    ensure!(report["interfaces"][0]["packets"].as_u64() == Some(packets / 10));
+    ensure!(report["sampled"]["packets"].as_u64() == Some(packets / 10));
+    ensure!(report["totals"]["packets"].as_u64() == Some(packets));
+    ensure!(report["sources"][0]["packets"].as_u64() <= Some(packets));
+    ensure!(report["ledger"]["matched"].as_u64() == Some(packets / 10));
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains("estimate"), "{text}");
+    ensure!(text.starts_with("Estimates: one frame in 10"), "{text}");
     Ok(())
 }

@@ -20,7 +20,6 @@ use traffic_tests::{
 const NEEDS: &[Need] = &[Need::Capture, Need::Tool("curl")];
 const TERMINAL: &[Need] = &[Need::Capture, Need::Tool("tmux")];
 const PROMETHEUS: &[Need] = &[
-    Need::Long,
     Need::Capture,
     Need::Tool("prometheus"),
     Need::Tool("promtool"),

@@ -5,6 +5,7 @@ mod extcap;
 mod files;
 mod print;
 mod sandbox;
+mod service;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,6 +23,7 @@ pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use sandbox::{FileModeArgs, SandboxArgs};
+pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
 use crate::{
     findings::{Findings, Thresholds},
@@ -50,6 +52,7 @@ impl Cli {
                 Command::Print(_)
                 | Command::Extcap(_)
                 | Command::Config(_)
+                | Command::Service(_)
                 | Command::Interfaces(_),
             )
             | None => return 0,
@@ -69,6 +72,8 @@ pub enum Command {
     Print(PrintArgs),
     /// Checks a file of `traffic capture --config`, or prints one to begin with.
     Config(ConfigArgs),
+    /// Installs or removes a systemd service that captures.
+    Service(ServiceArgs),
     /// Makes Wireshark list these interfaces.
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.

@@ -35,16 +35,20 @@ pub(crate) const DEMO_TOOLS: &[&str] =
 /// What the tests use.
 pub(crate) const TEST_TOOLS: &[&str] = &[
     "bpftool",
+    "chromium",
     "curl",
     "ethtool",
     "iproute2",
     "iputils-ping",
     "procps",
+    "prometheus",
     "python3-scapy",
+    "systemd",
     "tcpdump",
     "tcpreplay",
     "tmux",
     "tshark",
+    "util-linux",
     "xdp-tools",
 ];
 

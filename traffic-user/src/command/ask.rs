@@ -72,6 +72,7 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Print(_)
         | Command::Extcap(_)
         | Command::Config(_)
+        | Command::Service(_)
         | Command::Interfaces(_) => None,
     }
 }

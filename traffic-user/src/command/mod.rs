@@ -16,6 +16,7 @@ mod progress;
 mod read;
 mod runner;
 mod selection;
+mod service;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Read(args)) => read::run(&args),
         Some(Command::Extcap(args)) => extcap::install(&args),
         Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Service(args)) => service::run(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {

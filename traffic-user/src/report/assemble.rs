@@ -10,7 +10,8 @@ use traffic_ebpf::{
 
 use super::{
     AddressRow, DnsRow, DnsSummary, Estimate, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
-    ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, hierarchy,
+    ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, estimate,
+    hierarchy,
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
@@ -145,6 +146,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         duration_s: seconds(measured.duration_ns),
         first_packet: tables.times_ns.map(|(first, _)| rfc3339(first)),
         last_packet: tables.times_ns.map(|(_, last)| rfc3339(last)),
+        sampled: None,
         protocols: protocols(&measured.counts),
         totals: nested_totals(&measured),
         hierarchy: hierarchy::tree(&measured.counts, &link_types(&run.interfaces)),
@@ -177,6 +179,9 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
     let more_notes = notes(&report, &measured.bars, dns);
     report.notes.extend(more_notes);
     report.timeline = timeline(measured.bars, report.started.clone());
+    if let Some(sample) = common_sample(&report.interfaces).filter(|sample| *sample > 1) {
+        estimate::scale(&mut report, sample);
+    }
     report
 }
 
@@ -274,6 +279,14 @@ fn link_types(interfaces: &[Interface]) -> String {
         .map(|row| row.link_type.as_str())
         .collect();
     types.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The rate at which every interface with packets was sampled; `None` where rates differ.
+fn common_sample(interfaces: &[InterfaceRow]) -> Option<u32> {
+    let rate = |row: &InterfaceRow| row.estimate.map_or(1, |estimate| estimate.sample);
+    let mut rates = interfaces.iter().filter(|row| row.packets > 0).map(rate);
+    let first = rates.next()?;
+    rates.all(|rate| rate == first).then_some(first)
 }
 
 /// What a sample stands for; `None` where every frame was counted.
@@ -484,16 +497,7 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     if live && report.interfaces.len() > 1 {
         notes.push("A packet that passes several interfaces is counted at each.".to_owned());
     }
-    for row in &report.interfaces {
-        let Some(estimate) = row.estimate else {
-            continue;
-        };
-        notes.push(format!(
-            "One frame in {} of {} was written: its {} packets stand for about {} packets and {} \
-             bytes (estimates). All other numbers are those of the file.",
-            estimate.sample, row.name, row.packets, estimate.packets, estimate.bytes
-        ));
-    }
+    notes.extend(mixed_samples(&report.interfaces));
     if dns.other() > 0 {
         notes.push(format!(
             "{} DNS messages are about names beyond the first 10000, which are not listed.",
@@ -513,6 +517,25 @@ fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Interfaces that were sampled at different rates: no factor holds for all of them.
+fn mixed_samples(interfaces: &[InterfaceRow]) -> Option<String> {
+    let sampled = interfaces
+        .iter()
+        .filter_map(|row| Some((row, row.estimate?)));
+    let sampled: Vec<_> = sampled
+        .map(|(row, estimate)| format!("1 in {} of {}", estimate.sample, row.name))
+        .collect();
+    let mixed = !sampled.is_empty() && common_sample(interfaces).is_none();
+    mixed.then(|| {
+        format!(
+            "Interfaces were sampled at different rates ({}): estimates stand beside each \
+             interface, all other numbers are those of the files. Read them one by one to have \
+             everything estimated.",
+            sampled.join(", ")
+        )
+    })
 }
 
 #[expect(

@@ -249,8 +249,12 @@ fn draw<B: DrawingBackend>(
 /// One line under the title.
 fn summary(report: &Report, kind: ChartKind) -> String {
     let packets = report.totals.packets;
+    let about = match report.sampled {
+        Some(sampled) => format!("estimated from 1 frame in {}: about ", sampled.sample),
+        None => String::new(),
+    };
     let mut parts = vec![format!(
-        "{} {} in {}",
+        "{about}{} {} in {}",
         count(packets),
         if packets == 1 { "packet" } else { "packets" },
         seconds(report.duration_s)

@@ -63,6 +63,14 @@ fn summary(report: &Report) -> CsvTable {
             vec![text("duration_s"), number(report.duration_s)],
             vec![text("packets"), number(totals.packets)],
             vec![text("bytes"), number(totals.bytes)],
+            vec![
+                text("estimated_from"),
+                optional(report.sampled.map(|s| s.packets)),
+            ],
+            vec![
+                text("sample"),
+                number(report.sampled.map_or(1, |s| s.sample)),
+            ],
             vec![text("ip"), number(totals.ip)],
             vec![text("ip6"), number(totals.ip6)],
             vec![text("tcp"), number(totals.tcp)],
@@ -89,9 +97,12 @@ fn interfaces(report: &Report) -> CsvTable {
             hook(&row.egress_hook),
             number(row.packets),
             number(row.bytes),
+            optional(row.estimate.map(|estimate| estimate.packets)),
+            optional(row.estimate.map(|estimate| estimate.bytes)),
         ]
     });
-    let columns = "name,ifindex,link_type,ingress_hook,egress_hook,packets,bytes";
+    let columns = "name,ifindex,link_type,ingress_hook,egress_hook,packets,bytes,\
+                   estimated_packets,estimated_bytes";
     table("interfaces", columns, rows.collect())
 }
 

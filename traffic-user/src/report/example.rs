@@ -261,6 +261,7 @@ fn assemble(
         rates: rates(duration_s, packets, &timeline),
         ledger: ledger(packets, of("unparsed")),
         hierarchy: hierarchy(packets, &protocols),
+        sampled: None,
         protocols,
         totals,
         malformed: BTreeMap::from([

@@ -19,12 +19,12 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "4WFr98Gn4Pv7nwTf5iJEDmKV8xJEcmTYzaGiIQdMh68=";
+const STYLE_HASH: &str = "9SlZP51TS0anY/MvoFTMeU7ntxAdo41ocm1JmZhDRB4=";
 const LIVE_STYLE: &str = include_str!("html/live.css");
 const LIVE_SCRIPT: &str = include_str!("html/live.js");
 const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
 const LIVE_SCRIPT_HASH: &str = "mAJzepGNDcAKYhvguszZJEHECwEXd7U6Z9MygRfXCVw=";
-const SCRIPT_HASH: &str = "63EiDvB671/twBfPZLW09W4w2c1JFqknKMKvxFKmNgQ=";
+const SCRIPT_HASH: &str = "Zym9xu7rV2Dz36GAk6X2C0/sJ32Rs6VWgRLSdhYHmyc=";
 
 /// The page as HTML. Every text that comes from packets, files or the host is escaped.
 #[must_use]
@@ -88,7 +88,11 @@ fn content(report: &Report, bar: &str) -> String {
     page.push_str(&verdict_line(report));
     page.push_str(&header(report));
     page.push_str(bar);
-    page.push_str("<main>\n");
+    page.push_str(if report.sampled.is_some() {
+        "<main class=\"estimated\">\n"
+    } else {
+        "<main>\n"
+    });
     page.push_str(&key_figures(report));
     page.push_str(&findings(report));
     if report.totals.packets > 0 {
@@ -161,22 +165,29 @@ fn header(report: &Report) -> String {
 fn key_figures(report: &Report) -> String {
     let totals = &report.totals;
     let rates = &report.rates;
+    let about = if report.sampled.is_some() { "≈ " } else { "" };
     let figures = [
-        ("Packets", count(totals.packets), String::new()),
+        (
+            "Packets",
+            format!("{about}{}", count(totals.packets)),
+            report.sampled.map_or_else(String::new, |sampled| {
+                format!("estimated from {}", count(sampled.packets))
+            }),
+        ),
         (
             "Bytes",
-            bytes(totals.bytes),
+            format!("{about}{}", bytes(totals.bytes)),
             format!("{} bytes", count(totals.bytes)),
         ),
         ("Duration", seconds(report.duration_s), String::new()),
         (
             "Mean rate",
-            per_second(rates.mean_pps),
+            format!("{about}{}", per_second(rates.mean_pps)),
             bits_per_second(rates.mean_bps),
         ),
         (
             "Peak rate",
-            per_second(rates.peak_pps),
+            format!("{about}{}", per_second(rates.peak_pps)),
             bits_per_second(rates.peak_bps),
         ),
         unique_sources(report),
@@ -535,7 +546,7 @@ fn sizes(report: &Report) -> String {
             row("Longest", sizes.map(|s| s.max)),
         ],
     }
-    .plain()
+    .exact()
 }
 
 fn ledger(report: &Report) -> String {
@@ -577,7 +588,7 @@ fn ledger(report: &Report) -> String {
         columns: &["", "Frames"],
         rows,
     }
-    .plain()
+    .exact()
 }
 
 fn origin(report: &Report) -> String {
@@ -620,7 +631,7 @@ fn origin(report: &Report) -> String {
             .map(|(name, value)| vec![Cell::Text(name.to_owned()), Cell::Text(value)])
             .collect(),
     }
-    .plain()
+    .exact()
 }
 
 const ONLY_COUNTERS: &str = "only counters were asked for";
@@ -645,17 +656,28 @@ fn interfaces(report: &Report) -> String {
             Cell::Bytes(row.bytes),
         ]
     });
-    let note = match report.source {
-        Source::Capture { .. } => "A dash: this direction was not captured.",
-        Source::Files { .. } => "",
+    let mut note = match report.source {
+        Source::Capture { .. } => "A dash: this direction was not captured.".to_owned(),
+        Source::Files { .. } => String::new(),
     };
+    for row in &report.interfaces {
+        if let Some(estimate) = row.estimate {
+            let _ = write!(
+                note,
+                "The frames of {} are 1 in {} and stand for about {}. ",
+                row.name,
+                estimate.sample,
+                count(estimate.packets)
+            );
+        }
+    }
     Table {
         title: "Interfaces",
-        note,
+        note: &note,
         columns: &["Name", "Link type", "In", "Out", "Packets", "Bytes"],
         rows: rows.collect(),
     }
-    .card()
+    .exact_card()
 }
 
 fn notes(report: &Report) -> String {

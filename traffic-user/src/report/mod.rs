@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod chart;
 pub mod csv;
+mod estimate;
 #[cfg(test)]
 pub(crate) mod example;
 mod hierarchy;
@@ -39,7 +40,11 @@ pub struct Report {
     pub first_packet: Option<String>,
     /// Time of the latest packet, as `first_packet`.
     pub last_packet: Option<String>,
-    /// Leaf classes, most packets first; they sum to [`Ledger::matched`].
+    /// Set where the files hold a sample of the frames, and counts are estimates of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
+    /// Leaf classes, most packets first; they sum to [`Totals::packets`], which are
+    /// [`Ledger::matched`] or estimated from it.
     pub protocols: Vec<ProtocolRow>,
     /// Nested totals.
     pub totals: Totals,
@@ -142,6 +147,19 @@ pub struct Estimate {
     /// One frame in this many was counted.
     pub sample: u32,
     /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What the counts of a report are estimated from. Estimates are counts times `sample`; sizes,
+/// times, the number of sources, findings, [`Report::interfaces`] and the ledger are those of the
+/// frames that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sampled {
+    /// One frame in this many is there.
+    pub sample: u32,
+    /// Frames that are there.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,

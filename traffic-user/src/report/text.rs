@@ -56,7 +56,7 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     write_packets_by(out, report)?;
     write_sizes_and_rates(out, report)?;
     if report.duration_s > 0.0 {
-        write_timeline(out, &report.timeline)?;
+        write_timeline(out, &report.timeline, estimated(report))?;
     }
     write_notes(out, report)?;
     write_ledger(out, &report.ledger)
@@ -69,7 +69,12 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
     }
     let (packets, bytes) = (report.totals.packets, report.totals.bytes);
     let duration = seconds(report.duration_s);
-    writeln!(out, "{packets} packets, {bytes} bytes in {duration}")
+    let about = if report.sampled.is_some() {
+        "about "
+    } else {
+        ""
+    };
+    writeln!(out, "{about}{packets} packets, {bytes} bytes in {duration}")
 }
 
 fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
@@ -140,7 +145,7 @@ fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
     if report.interfaces.is_empty() {
         return Ok(());
     }
-    write_heading(out, "Interfaces")?;
+    write_heading(out, "Interfaces", "")?;
     for interface in &report.interfaces {
         let mut label = format!("{} ({}", printable(&interface.name), interface.link_type);
         for (direction, hook) in [
@@ -153,12 +158,16 @@ fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
         }
         label.push(')');
         write_row(out, &label, interface.packets, interface.bytes)?;
+        if let Some(estimate) = interface.estimate {
+            let label = format!("  estimated from 1 frame in {}", estimate.sample);
+            write_row(out, &label, estimate.packets, estimate.bytes)?;
+        }
     }
     Ok(())
 }
 
 fn write_protocols(out: &mut String, report: &Report) -> fmt::Result {
-    write_heading(out, "Protocols")?;
+    write_heading(out, "Protocols", estimated(report))?;
     for row in &report.protocols {
         let share = percent(row.packets, report.totals.packets);
         let label = format!("{:<LABEL_NAME$}{share:>SHARE$}", row.name);
@@ -178,7 +187,7 @@ fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
         "IPv4 {}, IPv6 {}, TCP {}, UDP {} (both with DNS)",
         totals.ip, totals.ip6, totals.tcp, totals.udp
     );
-    write_field(out, "Among them", &nested)?;
+    write_field(out, &unit("Among them", estimated(report)), &nested)?;
     if matches!(report.source, Source::Files { .. }) {
         return Ok(());
     }
@@ -195,7 +204,7 @@ fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 fn write_hierarchy(out: &mut String, report: &Report) -> fmt::Result {
-    write_heading(out, "Protocol hierarchy")?;
+    write_heading(out, "Protocol hierarchy", estimated(report))?;
     for (depth, node) in hierarchy::flat(&report.hierarchy) {
         let label = format!("{:indent$}{}", "", node.name, indent = 2 * depth);
         write_row(out, &label, node.packets, node.bytes)?;
@@ -207,7 +216,7 @@ fn write_malformed(out: &mut String, report: &Report) -> fmt::Result {
     if report.malformed.is_empty() {
         return Ok(());
     }
-    let (heading, packets) = ("Malformed headers", "packets");
+    let (heading, packets) = ("Malformed headers", unit("packets", estimated(report)));
     writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}")?;
     for (reason, packets) in &report.malformed {
         writeln!(out, "{reason:<LABEL$}{packets:>PACKETS$}")?;
@@ -224,17 +233,37 @@ fn write_tables(out: &mut String, report: &Report) -> fmt::Result {
         return Ok(());
     }
     let sources = format!("Source addresses: {} different", report.unique_sources);
-    write_table(out, &sources, &report.sources)?;
-    write_table(out, "Destination addresses", &report.destinations)?;
-    write_table(out, "Conversations", &report.conversations)?;
-    write_table(out, "Ports (each packet's lower one)", &report.ports)
+    write_table(out, &sources, &report.sources, estimated(report))?;
+    write_table(
+        out,
+        "Destination addresses",
+        &report.destinations,
+        estimated(report),
+    )?;
+    write_table(
+        out,
+        "Conversations",
+        &report.conversations,
+        estimated(report),
+    )?;
+    write_table(
+        out,
+        "Ports (each packet's lower one)",
+        &report.ports,
+        estimated(report),
+    )
 }
 
-fn write_table(out: &mut String, heading: &str, rows: &[AddressRow]) -> fmt::Result {
+fn write_table(
+    out: &mut String,
+    heading: &str,
+    rows: &[AddressRow],
+    estimated: &str,
+) -> fmt::Result {
     if rows.is_empty() {
         return Ok(());
     }
-    write_heading(out, heading)?;
+    write_heading(out, heading, estimated)?;
     for row in rows {
         write_row(out, &row.address, row.packets, row.bytes)?;
     }
@@ -257,12 +286,13 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
     write_wrapped(
         out,
         &format!(
-            "DNS queries: {} ({})",
+            "DNS queries{}: {} ({})",
+            estimated(report),
             dns.queries,
             counted(&dns.record_types)
         ),
     )?;
-    let answers = format!("DNS answers: {}", dns.answers);
+    let answers = format!("DNS answers{}: {}", estimated(report), dns.answers);
     if dns.answers == 0 {
         writeln!(out, "{answers}")?;
     } else {
@@ -298,23 +328,29 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
 fn write_packets_by(out: &mut String, report: &Report) -> fmt::Result {
     let flags = report.tcp_flags.iter();
     let flags = flags.map(|row| (row.flags.clone(), row.packets));
-    write_counts(out, "TCP flags", flags.collect())?;
+    write_counts(out, "TCP flags", flags.collect(), estimated(report))?;
     let vlans = report.vlans.iter();
     let vlans = vlans.map(|row| (row.id.to_string(), row.packets));
-    write_counts(out, "VLANs", vlans.collect())?;
+    write_counts(out, "VLANs", vlans.collect(), estimated(report))?;
     let sizes = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
     let sizes = sizes.filter(|range| range.packets > 0);
     let sizes = sizes.map(|range| (format!("{} bytes", range.label()), range.packets));
-    write_counts(out, "Frame sizes", sizes.collect())
+    write_counts(out, "Frame sizes", sizes.collect(), estimated(report))
 }
 
 /// A table of packets and their shares of all that it holds.
-fn write_counts(out: &mut String, heading: &str, rows: Vec<(String, u64)>) -> fmt::Result {
+fn write_counts(
+    out: &mut String,
+    heading: &str,
+    rows: Vec<(String, u64)>,
+    estimated: &str,
+) -> fmt::Result {
     if rows.is_empty() {
         return Ok(());
     }
     let total = rows.iter().map(|(_, packets)| packets).sum();
-    writeln!(out, "\n{heading:<LABEL$}{:>PACKETS$}", "packets")?;
+    let packets = unit("packets", estimated);
+    writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}")?;
     for (name, packets) in rows {
         let share = percent(packets, total);
         let label = format!("{name:<LABEL_NAME$}{share:>SHARE$}");
@@ -336,17 +372,25 @@ fn write_sizes_and_rates(out: &mut String, report: &Report) -> fmt::Result {
     if report.duration_s > 0.0 {
         let rates = &report.rates;
         let (mean, peak) = (per_second(rates.mean_pps), per_second(rates.peak_pps));
-        write_field(out, "Packet rate", &format!("mean {mean}, peak {peak}"))?;
+        write_field(
+            out,
+            &unit("Packet rate", estimated(report)),
+            &format!("mean {mean}, peak {peak}"),
+        )?;
         let (mean, peak) = (
             bits_per_second(rates.mean_bps),
             bits_per_second(rates.peak_bps),
         );
-        write_field(out, "Bit rate", &format!("mean {mean}, peak {peak}"))?;
+        write_field(
+            out,
+            &unit("Bit rate", estimated(report)),
+            &format!("mean {mean}, peak {peak}"),
+        )?;
     }
     Ok(())
 }
 
-fn write_timeline(out: &mut String, timeline: &Timeline) -> fmt::Result {
+fn write_timeline(out: &mut String, timeline: &Timeline, estimated: &str) -> fmt::Result {
     let Some(max) = timeline.bins.iter().copied().max().filter(|max| *max > 0) else {
         return Ok(());
     };
@@ -356,7 +400,7 @@ fn write_timeline(out: &mut String, timeline: &Timeline) -> fmt::Result {
         .map(|packets| block(*packets, max))
         .collect();
     let heading = format!(
-        "Packets over time, {:.3} s each, at most {max}",
+        "Packets over time{estimated}, {:.3} s each, at most {max}",
         timeline.bin_seconds
     );
     writeln!(out, "\n{heading}")?;
@@ -414,8 +458,21 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
     Ok(())
 }
 
-fn write_heading(out: &mut String, heading: &str) -> fmt::Result {
-    let (packets, bytes) = ("packets", "bytes");
+/// What marks a column as estimated; nothing where it is counted.
+fn estimated(report: &Report) -> &'static str {
+    if report.sampled.is_some() {
+        " (est.)"
+    } else {
+        ""
+    }
+}
+
+fn unit(name: &str, estimated: &str) -> String {
+    format!("{name}{estimated}")
+}
+
+fn write_heading(out: &mut String, heading: &str, estimated: &str) -> fmt::Result {
+    let (packets, bytes) = (unit("packets", estimated), unit("bytes", estimated));
     writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}{bytes:>BYTES$}")
 }
 

@@ -1,7 +1,7 @@
 //! Whether a report misses anything, in the words that stand first in it.
 
 use super::{
-    Report, Source,
+    Report, Sampled, Source,
     number::{count, percent},
 };
 
@@ -51,8 +51,22 @@ pub(crate) fn of(report: &Report) -> Verdict {
     }
     Verdict {
         completeness: Completeness::Complete,
-        sentences: vec![complete(report)],
+        sentences: report
+            .sampled
+            .map(estimates)
+            .into_iter()
+            .chain([complete(report)])
+            .collect(),
     }
+}
+
+fn estimates(sampled: Sampled) -> String {
+    format!(
+        "Estimates: one frame in {0} was written. Counts and rates below are those of {1} frames, \
+         times {0}.",
+        sampled.sample,
+        count(sampled.packets)
+    )
 }
 
 fn unbalanced(report: &Report) -> String {

@@ -7,6 +7,7 @@ mod lines;
 mod links;
 mod live;
 mod loss;
+mod manager;
 mod plan;
 mod postrotate;
 mod settings;
@@ -31,6 +32,7 @@ use self::{
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
+    manager::Manager,
     settings::{joins, planned, settings, snaplen},
     stop::{Request, Signals, Ticks, at},
     take::Take,
@@ -67,6 +69,8 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     }
     confine::protect_files(args.output.file_mode);
     let signals = Signals::new()?;
+    // Before the namespace is entered, which may hide it.
+    let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started.
     let mut views = Views::new(&args)?;
     let namespace = enter(args.netns.as_deref())?;
@@ -93,7 +97,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     capture.confine(&args, user, &mut outputs)?;
     capture.announce(&args);
     views.show(&args)?;
-    let end = capture.until_stopped(&args, signals, &mut views).await;
+    manager.ready();
+    let end = capture
+        .until_stopped(&args, signals, &mut views, &mut manager)
+        .await;
+    manager.stopping();
     views.leave_terminal();
     let end = end?;
     let (report, failure) = capture.finish(&args, end, &mut views).await?;
@@ -238,6 +246,7 @@ impl Capture {
         args: &CaptureArgs,
         mut signals: Signals,
         views: &mut Views,
+        manager: &mut Manager,
     ) -> Result<End> {
         let planned = planned(args);
         let deadline = planned.map(|time| Instant::now() + time);
@@ -269,6 +278,9 @@ impl Capture {
                     }
                     if views.is_due() {
                         self.publish(args, views)?;
+                    }
+                    if manager.is_due() {
+                        manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
                     }
                 }
                 readable = self.session.readable(), if !more => {

@@ -31,12 +31,17 @@ pub(super) fn html(report: &Report, series: &[Series]) -> String {
     format!(
         r#"<figure id="chart">
 <ul class="legend">{}</ul>
-<p class="axis-name">Number of Packets</p>
+<p class="axis-name">Number of Packets{}</p>
 <div class="plot"><svg class="y" width="{AXIS_WIDTH}" height="{HEIGHT}" aria-hidden="true">{}</svg><svg class="bars" width="100%" height="{HEIGHT}" role="img" aria-label="Packets over time, stacked by protocol">{}{}{}{}</svg></div>
 <figcaption class="axis-name">Time Since Start (seconds)</figcaption>
 </figure>
 "#,
         scene.legend(),
+        if report.sampled.is_some() {
+            " (estimated)"
+        } else {
+            ""
+        },
         scene.count_axis(),
         scene.grid(),
         scene.losses(),

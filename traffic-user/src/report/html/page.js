@@ -65,6 +65,7 @@
     const bars = figure.querySelector('.bars');
     const axis = figure.querySelector('.y');
     const axisName = figure.querySelector('.axis-name');
+    const packets = axisName.textContent;
     let all = data.bins.length;
     const view = { from: 0, to: all, bytes: false, log: false, hidden: new Set(), cursor: null, drag: null };
 
@@ -132,7 +133,7 @@
       }
       bars.replaceChildren(...nodes);
       axis.replaceChildren(...countAxis(scale));
-      axisName.textContent = view.bytes ? 'Bytes' : 'Number of Packets';
+      axisName.textContent = view.bytes ? packets.replace('Number of Packets', 'Bytes') : packets;
       describe();
     }
 
@@ -295,7 +296,7 @@
     addEventListener('beforeprint', () => {
       if (printed.length === 0) return;
       for (const [svg, nodes] of printed) svg.replaceChildren(...nodes);
-      axisName.textContent = 'Number of Packets';
+      axisName.textContent = packets;
     });
     addEventListener('afterprint', draw);
     new ResizeObserver(draw).observe(bars);

@@ -40,17 +40,30 @@ impl Table<'_> {
         if self.rows.is_empty() {
             return String::new();
         }
-        self.html(" class=\"sortable\"", &self.headings())
+        self.html("sortable", &self.headings())
+    }
+
+    /// As [`Table::card`], of counts that are never estimates.
+    pub(super) fn exact_card(&self) -> String {
+        self.html("sortable exact", &self.headings())
     }
 
     /// A table whose order is its meaning.
     pub(super) fn plain(&self) -> String {
-        let headings = if self.columns.iter().all(|column| column.is_empty()) {
+        self.html("plain", &self.plain_headings())
+    }
+
+    /// As [`Table::plain`], of numbers that are never estimates.
+    pub(super) fn exact(&self) -> String {
+        self.html("plain exact", &self.plain_headings())
+    }
+
+    fn plain_headings(&self) -> String {
+        if self.columns.iter().all(|column| column.is_empty()) {
             String::new()
         } else {
             self.headings()
-        };
-        self.html(" class=\"plain\"", &headings)
+        }
     }
 
     fn headings(&self) -> String {
@@ -75,7 +88,7 @@ impl Table<'_> {
         }
         let _ = writeln!(
             out,
-            "<div class=\"scroll\"><table{class}>\n{headings}<tbody>"
+            "<div class=\"scroll\"><table class=\"{class}\">\n{headings}<tbody>"
         );
         for row in &self.rows {
             let cells: String = row.iter().map(Cell::html).collect();
