@@ -35,6 +35,7 @@ fn some_value(flag: &Arg) -> String {
         "1",
         "\"1s\"",
         "\"800x600\"",
+        "\"640\"",
         "\"duration:1\"",
         "\"syn_scan_targets=20\"",
     ];
