@@ -24,6 +24,7 @@ use crate::{
 };
 
 /// Starts a program on files.
+#[derive(Debug)]
 pub(super) struct Runner {
     part: Part,
     program: PathBuf,

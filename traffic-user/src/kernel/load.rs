@@ -441,6 +441,8 @@ unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Count> {}
 unsafe impl aya::Pod for Pod<traffic_ebpf::tally::NumberedKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<SlotCounts> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<u32> {}
 
 const _: () = assert!(size_of::<Batch>().is_multiple_of(8));
 

@@ -16,6 +16,7 @@ use traffic_ebpf::{
 };
 
 use super::{
+    broker::Broker,
     attach::AttachError,
     clock::{self, WallClock},
     explain::Explain,
@@ -26,7 +27,7 @@ use super::{
     load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot::{self, RunningSlots},
+    snapshot::{self, Counted as _, RunningSlots},
 };
 use crate::snapshot::Snapshot;
 

@@ -6,7 +6,7 @@ use super::settings::{filter_text, snaplen};
 use crate::{
     capture_file::InterfaceStatistics,
     cli::CaptureArgs,
-    kernel::{self, Attached, HookKind, Interface, Interfaces, Promiscuous},
+    kernel::{self, Attached, HookKind, Interface, Interfaces, Session},
     report::{Source, assemble},
     snapshot::Snapshot,
 };

@@ -5,7 +5,10 @@
 mod serve;
 mod wire;
 
-use std::io::{self, Read, Write as _};
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{fd::AsFd as _, unix::net::UnixStream},
+};
 
 use aya::Ebpf;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -86,7 +89,7 @@ impl Broker {
     /// Sees whether it is still there.
     pub(super) fn check(&self) -> Result<(), LoadError> {
         let mut line = [PollFd::new(
-            std::os::fd::AsFd::as_fd(self.0.line()),
+            self.0.line().as_fd(),
             PollFlags::POLLIN,
         )];
         // It says nothing unasked: whatever there is, is its end.
@@ -96,7 +99,7 @@ impl Broker {
         }
     }
 
-    fn ask(&self, request: &Request) -> Result<impl Read, LoadError> {
+    fn ask(&self, request: &Request) -> Result<&UnixStream, LoadError> {
         let mut line = self.0.line();
         line.write_all(&request.encode()).map_err(gone)?;
         let mut verdict = [0];

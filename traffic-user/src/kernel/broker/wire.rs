@@ -105,6 +105,7 @@ fn interface(name: &[u8], ifindex: u32, hardware_type: u32, program: u32) -> Opt
         mac: None,
         xdp_programs: Some(program).filter(|id| *id != 0).into_iter().collect(),
         packets: (0, 0),
+        missed: None,
     })
 }
 
