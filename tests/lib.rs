@@ -15,6 +15,7 @@
 //! }
 //! ```
 
+pub mod bpf;
 pub mod ledger;
 mod need;
 pub mod netns;

@@ -3,6 +3,7 @@
 mod config;
 mod extcap;
 mod files;
+mod flows;
 mod print;
 mod sandbox;
 mod service;
@@ -21,6 +22,7 @@ pub use config::{
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use flows::FlowArgs;
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
@@ -274,6 +276,9 @@ pub struct OutputArgs {
     /// repeat for several.
     #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
     pub finding_thresholds: Vec<(String, u64)>,
+    /// Flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Open the HTML report in the browser.
     #[arg(long)]
     pub open: bool,

@@ -12,6 +12,7 @@ pub mod diagnostics;
 pub mod dns;
 pub mod filter;
 pub mod findings;
+pub mod flows;
 pub mod history;
 pub mod kernel;
 pub mod ledger;

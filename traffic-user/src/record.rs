@@ -5,7 +5,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use traffic_ebpf::record::{FLAG_EGRESS, FLAG_IPV4, FLAG_IPV6, FLAG_MAC, Headers, Summary};
+use traffic_ebpf::record::{
+    FLAG_EGRESS, FLAG_IPV4, FLAG_IPV6, FLAG_MAC, FLAG_VLAN, FLAG_VLAN_INNER, Headers, Summary,
+};
 
 /// A header summary with its wall-clock time.
 #[repr(transparent)]
@@ -32,6 +34,17 @@ pub enum Address {
     Mac([u8; 6]),
 }
 
+impl Direction {
+    /// Name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
 impl PacketRecord {
     /// `summary` with its `timestamp_ns` in nanoseconds since the Unix epoch.
     #[must_use]
@@ -56,6 +69,20 @@ impl PacketRecord {
     #[must_use]
     pub fn wire_len(&self) -> u32 {
         self.0.wire_len
+    }
+
+    /// Bytes from the IP header: what the header says, at most what was on the wire. Where it says
+    /// nothing, as in super-frames of more than 64 KiB (and RFC 2675), everything behind an
+    /// Ethernet header; 0 without an IP header.
+    #[must_use]
+    #[inline]
+    pub fn ip_len(&self) -> u32 {
+        let headers = self.headers();
+        if !headers.has_ip_header() {
+            return 0;
+        }
+        let tags = u32::from(headers.has(FLAG_VLAN)) + u32::from(headers.has(FLAG_VLAN_INNER));
+        self.wire_len().saturating_sub(14 + 4 * tags)
     }
 
     /// Number of the interface in this run.

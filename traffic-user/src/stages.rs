@@ -11,6 +11,7 @@ use crate::{
     counts::Counts,
     dns::{DnsTable, Message},
     findings::Findings,
+    flows::{FlowRecord, Flows},
     history::History,
     record::PacketRecord,
     timeline::Timeline,
@@ -23,6 +24,7 @@ pub struct Stages {
     pub(crate) analysis: Analysis,
     pub(crate) dns: DnsTable,
     pub(crate) findings: Option<Findings>,
+    pub(crate) flows: Option<Flows>,
     pub(crate) totals: Option<Totals>,
 }
 
@@ -43,6 +45,7 @@ impl Stages {
             analysis: Analysis::default(),
             dns: DnsTable::default(),
             findings: None,
+            flows: None,
             totals: None,
         }
     }
@@ -64,6 +67,13 @@ impl Stages {
         self
     }
 
+    /// The same stages, with flows.
+    #[must_use]
+    pub fn with_flows(mut self, flows: Option<Flows>) -> Self {
+        self.flows = flows;
+        self
+    }
+
     /// Takes packets that matched, in any order of time.
     pub fn packets(&mut self, records: &[PacketRecord]) {
         for record in records {
@@ -72,12 +82,35 @@ impl Stages {
             if let Some(findings) = &mut self.findings {
                 findings.packet(record);
             }
+            if let Some(flows) = &mut self.flows {
+                flows.add(record);
+            }
             if let Some(totals) = &mut self.totals {
                 let leaf = totals.counts.add(record);
                 let time_ns = record.timestamp_ns();
                 totals.timeline.add(time_ns, leaf, record.wire_len());
             }
         }
+    }
+
+    /// Lets time pass up to `now_ns` since the Unix epoch: flows that are silent end.
+    pub fn tick(&mut self, now_ns: u64) {
+        if let Some(flows) = &mut self.flows {
+            flows.tick(now_ns);
+        }
+    }
+
+    /// Ends every flow, because no more packets come.
+    pub fn finish(&mut self) {
+        if let Some(flows) = &mut self.flows {
+            flows.finish();
+        }
+    }
+
+    /// Gives the flows that ended since the last call, where they are
+    /// [kept](Flows::keeping_ended).
+    pub fn ended_flows(&mut self) -> impl Iterator<Item = FlowRecord> {
+        self.flows.iter_mut().flat_map(Flows::take_ended)
     }
 
     /// Takes the first bytes of a frame that matched and whose headers

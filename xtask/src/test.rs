@@ -26,6 +26,12 @@ pub(crate) struct Test {
     /// Also what takes longer than a few minutes.
     #[arg(long)]
     long: bool,
+    /// With --long: minutes at a steady rate.
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "long")]
+    minutes: u32,
+    /// With --long: times that captures begin and end.
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "long")]
+    cycles: u32,
     /// Part of the names of the tests to run.
     filter: Option<String>,
 }
@@ -72,6 +78,8 @@ impl Test {
         }
         if self.long {
             cargo.env("TRAFFIC_LONG", "1");
+            cargo.env("TRAFFIC_LONG_MINUTES", self.minutes.to_string());
+            cargo.env("TRAFFIC_LONG_CYCLES", self.cycles.to_string());
         }
         if let Some(corpus) = env::var_os("TRAFFIC_CORPUS") {
             // Tests run in the directory of their package.

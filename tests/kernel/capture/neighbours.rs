@@ -1,11 +1,12 @@
 //! Observing changes nothing: programs that are there stay and run, and nothing is left behind.
 
-use std::{collections::BTreeSet, fs, process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 use nix::sys::signal::Signal;
 use traffic_tests::{
     Need, Test,
+    bpf::{exists, held},
     ledger::balanced,
     netns::{Namespace, VETH},
     program::{Capture, binary},
@@ -31,35 +32,9 @@ pub(crate) const TESTS: Tests = &[
     Test::new("nothing_is_left_behind", NEEDS, nothing_is_left_behind),
 ];
 
-/// Ids of the programs, maps and links that a process holds, by kind (`bpf_prog_show_fdinfo`,
-/// `bpf_map_show_fdinfo`, `bpf_link_show_fdinfo`).
-fn held(process: u32) -> Result<BTreeSet<(&'static str, u64)>> {
-    let mut ids = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
-        // Descriptors come and go meanwhile.
-        let Ok(info) = fs::read_to_string(entry?.path()) else {
-            continue;
-        };
-        let kind = ["link", "map", "prog"].into_iter().find_map(|kind| {
-            let mut lines = info.lines();
-            let id = lines.find_map(|line| line.strip_prefix(&format!("{kind}_id:")))?;
-            Some((kind, id.trim().parse().ok()?))
-        });
-        ids.extend(kind);
-    }
-    Ok(ids)
-}
-
 /// How an interface looks from outside, with its XDP program.
 fn link(namespace: &Namespace) -> Result<String> {
     namespace.run(&format!("ip -d link show {VETH}"))
-}
-
-fn exists(kind: &str, id: u64) -> bool {
-    Command::new("bpftool")
-        .args([kind, "show", "id", &id.to_string()])
-        .output()
-        .is_ok_and(|output| output.status.success())
 }
 
 fn other_tc_programs_stay_and_run() -> Result<()> {

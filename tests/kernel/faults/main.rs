@@ -1,9 +1,14 @@
 //! Whatever happens to interfaces, namespaces, files, clocks and the process itself: nothing is
 //! lost but what the ledger names, and nothing stays behind.
 
+mod clock;
+mod endurance;
 mod file;
 mod hotplug;
+mod killed;
+mod long;
 mod namespace;
+mod starved;
 
 use std::process::ExitCode;
 
@@ -16,5 +21,13 @@ const NEEDS: &[Need] = &[Need::Capture];
 type Tests = &'static [Test<'static>];
 
 fn main() -> ExitCode {
-    traffic_tests::main(&[hotplug::TESTS, namespace::TESTS].concat())
+    let tests = [
+        hotplug::TESTS,
+        namespace::TESTS,
+        killed::TESTS,
+        starved::TESTS,
+        clock::TESTS,
+        endurance::TESTS,
+    ];
+    traffic_tests::main(&tests.concat())
 }

@@ -96,7 +96,14 @@ pub enum ReadError {
     FrameTooLong(u32),
     /// A pcapng block contradicts itself.
     #[error("malformed block: {0}")]
-    BadBlock(#[from] BlockFault),
+    BadBlock(BlockFault),
+}
+
+// Not the error's source, which the words above would then say twice.
+impl From<BlockFault> for ReadError {
+    fn from(fault: BlockFault) -> Self {
+        Self::BadBlock(fault)
+    }
 }
 
 /// What is wrong with a pcapng block.

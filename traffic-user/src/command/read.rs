@@ -22,6 +22,7 @@ use super::{
 use crate::{
     capture_file::{FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
     cli::ReadArgs,
+    flows::Flows,
     record::PacketRecord,
     report::{
         Report, Source,
@@ -132,7 +133,9 @@ impl Reading {
             .expression()
             .map(|expression| format!("Frames that do not match '{expression}' are filtered out."));
         Ok(Self {
-            stages: Stages::for_files(args.output.history).with_findings(args.output.findings()),
+            stages: Stages::for_files(args.output.history)
+                .with_findings(args.output.findings())
+                .with_flows(args.output.flows.settings(args.output.top).map(Flows::new)),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,
@@ -219,7 +222,8 @@ impl Reading {
         Ok(())
     }
 
-    fn report(self, args: &ReadArgs, files: Vec<String>) -> Report {
+    fn report(mut self, args: &ReadArgs, files: Vec<String>) -> Report {
+        self.stages.finish();
         let run = Run {
             source: Source::Files { files },
             interfaces: self.interfaces.into_iter().map(|(row, _)| row).collect(),
@@ -329,7 +333,8 @@ mod tests {
         let dir = Directory::new("schemas");
         let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &[1, 2])]));
         let packets = dir.0.join("packets.jsonl");
-        let (result, report) = dir.read(&[&file, "--packets", packets.to_str().unwrap()]);
+        let packets_path = packets.to_str().unwrap();
+        let (result, report) = dir.read(&[&file, "--flows", "--packets", packets_path]);
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(
             schema::problems(schema::REPORT, &report),
@@ -358,6 +363,41 @@ mod tests {
     }
 
     #[test]
+    fn flows_and_what_is_not_ip_are_all_packets() {
+        let dir = Directory::new("flows");
+        let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp()), (3, &dns())]));
+        let tables = dir.0.join("tables");
+        let (result, report) = dir.read(&[&file, "--flows", "--csv", tables.to_str().unwrap()]);
+        assert!(result.is_ok(), "{result:?}");
+        let flows = &report["flows"];
+        assert_eq!(
+            (&flows["packets"], &flows["other_packets"]),
+            (&2.into(), &1.into())
+        );
+        assert_eq!(
+            (&flows["bytes"], &flows["other_bytes"]),
+            (&124.into(), &42.into())
+        );
+        assert_eq!(flows["ended"]["forced_end"], 1);
+        let row = &flows["rows"][0];
+        assert_eq!(
+            (&row["src"], &row["dst_port"]),
+            (&"10.0.0.1".into(), &53.into())
+        );
+        assert_eq!(
+            (&row["forward"]["ip_bytes"], &row["duration_s"]),
+            (&96.into(), &2.0.into())
+        );
+        let csv = fs::read_to_string(tables.join("flows.csv")).unwrap();
+        let line = csv.lines().nth(1).unwrap();
+        assert!(
+            line.starts_with("a.pcap,,,udp,10.0.0.1,99,10.0.0.2,53,1970-"),
+            "{line}"
+        );
+        assert!(line.ends_with(",,forced_end"), "{line}");
+    }
+
+    #[test]
     fn every_table_is_a_file() {
         let dir = Directory::new("tables");
         let file = dir.write("a.pcap", &pcap(&[(1, &dns()), (2, &arp())]));
@@ -371,7 +411,7 @@ mod tests {
         );
         let names = fs::read_to_string(tables.join("dns_names.csv")).unwrap();
         assert_eq!(names, "name,type,queries,answers\r\nab,A,1,\r\n");
-        assert_eq!(fs::read_dir(tables).unwrap().count(), 17);
+        assert_eq!(fs::read_dir(tables).unwrap().count(), 18);
     }
 
     /// Removed with everything in it.

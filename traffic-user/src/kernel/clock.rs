@@ -2,13 +2,30 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fs, io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::OnceLock,
 };
 
-/// `CLOCK_MONOTONIC` in nanoseconds: the clock of `bpf_ktime_get_ns`.
+/// The clock of `bpf_ktime_get_ns` in nanoseconds: `CLOCK_MONOTONIC` outside of time namespaces.
 pub(super) fn monotonic_ns() -> u64 {
-    read(libc::CLOCK_MONOTONIC)
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    let offset = *OFFSET.get_or_init(|| {
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        monotonic_offset_ns(&offsets).unwrap_or(0)
+    });
+    read(libc::CLOCK_MONOTONIC).wrapping_sub(offset.cast_unsigned())
+}
+
+/// What this process's time namespace adds to `CLOCK_MONOTONIC`, and not to the clock of programs
+/// in the kernel (`time_namespaces(7)`, Linux 5.6; before, there is no such file).
+fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
+    let line = offsets
+        .lines()
+        .find_map(|line| line.strip_prefix("monotonic"))?;
+    let mut numbers = line.split_whitespace().map(str::parse::<i64>);
+    let (seconds, nanoseconds) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 fn read(clock: libc::clockid_t) -> u64 {
@@ -156,6 +173,13 @@ impl StepWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic     -86400         5\nboottime             7         0\n";
+        assert_eq!(monotonic_offset_ns(offsets), Some(-86_399_999_999_995));
+        assert_eq!(monotonic_offset_ns(""), None);
+    }
 
     #[test]
     fn time_stamps_keep_the_offset_of_their_time() {

@@ -289,6 +289,12 @@ impl Session {
         clock::monotonic_ns().saturating_sub(self.opened_ns)
     }
 
+    /// Wall-clock nanoseconds since the Unix epoch, as time stamps of packets that arrive now.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.clock.wall_ns(clock::monotonic_ns())
+    }
+
     /// The most bytes that were unread in the ring at once since the last call, as seen whenever
     /// it was about to be read.
     pub fn take_most_unread(&mut self) -> u64 {

@@ -124,6 +124,9 @@ impl LiveReport {
             table.truncate(self.top);
         }
         report.dns_names.truncate(self.top);
+        if let Some(flows) = &mut report.flows {
+            flows.rows.truncate(self.top);
+        }
         report
     }
 

@@ -11,6 +11,7 @@ use traffic_ebpf::{
 use super::{
     AddressRow, DnsRow, DnsSummary, Estimate, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
     ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, estimate,
+    flows::{self, FlowTable},
     hierarchy,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     counts::Counts,
     dns::{DnsTable, Question},
     findings::{Findings, MAX_PER_KIND, Seen},
+    flows::Flows,
     ledger::{Account, Frames, Summaries},
     record::tcp_flag_names,
     snapshot::Snapshot,
@@ -117,6 +119,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         analysis,
         dns,
         findings,
+        flows,
         totals,
     } = stages;
     let tables = analysis.tables(run.top);
@@ -141,7 +144,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
     let mut report = Report {
         generator: concat!("traffic ", env!("CARGO_PKG_VERSION")).to_owned(),
         interfaces: interfaces(&run.interfaces, &measured.counts),
-        source: run.source,
+        source: run.source.clone(),
         started: measured.started_ns.map(rfc3339),
         duration_s: seconds(measured.duration_ns),
         first_packet: tables.times_ns.map(|(first, _)| rfc3339(first)),
@@ -172,6 +175,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         timeline: Timeline::default(),
         findings: found.into_iter().map(finding).collect(),
         findings_note: findings_note(findings.as_ref(), omitted, &ledger),
+        flows: flows.as_ref().map(|flows| flow_table(flows, &run, &ledger)),
         history: Vec::new(),
         ledger,
         notes: run.notes,
@@ -381,6 +385,18 @@ fn finding(seen: Seen) -> Finding {
             .collect(),
         filter: seen.filter,
     }
+}
+
+fn flow_table(flows: &Flows, run: &Run, ledger: &Ledger) -> FlowTable {
+    let interfaces = run.interfaces.iter();
+    let context = flows::Context {
+        interfaces: interfaces
+            .map(|row| (row.name.as_str(), row.sample))
+            .collect(),
+        lost: ledger.summaries_lost.unwrap_or(0),
+        top: run.top,
+    };
+    flows::table(flows, &context)
 }
 
 /// Says what the findings do not cover.

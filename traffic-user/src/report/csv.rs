@@ -5,7 +5,9 @@ use std::{
     fmt::{self, Display},
 };
 
-use super::{AddressRow, HierarchyNode, Report, Timeline, hierarchy, number::printable};
+use super::{
+    AddressRow, HierarchyNode, Report, Timeline, flows::FlowSideRow, hierarchy, number::printable,
+};
 
 /// One table: a header line, then as many fields in every line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub fn tables(report: &Report) -> Vec<CsvTable> {
         malformed(report),
         timeline(&report.timeline),
         findings(report),
+        flows(report),
         ledger(report),
     ]
 }
@@ -237,6 +240,64 @@ fn findings(report: &Report) -> CsvTable {
     });
     let columns = "kind,severity,summary,addresses,first,last,packets,filter";
     table("findings", columns, rows.collect())
+}
+
+fn flows(report: &Report) -> CsvTable {
+    let rows = report.flows.iter().flat_map(|table| &table.rows);
+    let rows = rows.map(|row| {
+        let mut fields = vec![
+            text(&row.interface),
+            optional(row.vlan),
+            optional(row.inner_vlan),
+            text(&row.protocol),
+            text(&row.src),
+            optional(row.src_port),
+            text(&row.dst),
+            optional(row.dst_port),
+            text(&row.first),
+            text(&row.last),
+            number(row.duration_s),
+        ];
+        fields.extend(flow_side(&row.forward));
+        fields.extend(flow_side(&row.reverse));
+        fields.extend([
+            optional(row.handshake_s),
+            optional(row.response_s),
+            text(row.end),
+        ]);
+        fields
+    });
+    let side = |name: &str| {
+        let columns = [
+            "direction",
+            "packets",
+            "bytes",
+            "ip_bytes",
+            "tcp_flags",
+            "icmp_type",
+            "icmp_code",
+        ];
+        columns.map(|column| format!("{name}_{column}")).join(",")
+    };
+    let columns = format!(
+        "interface,vlan,inner_vlan,protocol,src,src_port,dst,dst_port,first,last,duration_s,{},{},\
+         handshake_s,response_s,end",
+        side("forward"),
+        side("reverse"),
+    );
+    table("flows", &columns, rows.collect())
+}
+
+fn flow_side(side: &FlowSideRow) -> [Field; 7] {
+    [
+        text(side.direction.unwrap_or_default()),
+        number(side.packets),
+        number(side.bytes),
+        number(side.ip_bytes),
+        text(side.tcp_flags.as_deref().unwrap_or_default()),
+        optional(side.icmp_type),
+        optional(side.icmp_code),
+    ]
 }
 
 fn ledger(report: &Report) -> CsvTable {

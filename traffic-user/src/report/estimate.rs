@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     AddressRow, DnsRow, DnsSummary, FlagsRow, HierarchyNode, MaxMissed, ProtocolRow, Rates, Report,
-    Sampled, Sizes, Timeline, Totals, VlanRow,
+    Sampled, Sizes, Timeline, Totals, VlanRow, flows::FlowTable,
 };
 
 /// Turns a report on files with one frame in `sample` into estimates of what passed.
@@ -35,6 +35,9 @@ pub(super) fn scale(report: &mut Report, sample: u32) {
     by.dns(&mut report.dns, &mut report.dns_names);
     by.flags(&mut report.tcp_flags);
     by.vlans(&mut report.vlans);
+    if let Some(flows) = &mut report.flows {
+        by.flows(flows);
+    }
     if let Some(sizes) = &mut report.sizes {
         by.sizes(sizes);
     }
@@ -123,6 +126,27 @@ impl By {
         }
     }
 
+    /// Their number stays: how many flows had no frame in the sample is not known.
+    fn flows(self, flows: &mut FlowTable) {
+        for count in [
+            &mut flows.packets,
+            &mut flows.bytes,
+            &mut flows.other_packets,
+            &mut flows.other_bytes,
+        ] {
+            self.count(count);
+        }
+        for row in &mut flows.rows {
+            self.count(&mut row.packets);
+            self.count(&mut row.bytes);
+            for side in [&mut row.forward, &mut row.reverse] {
+                self.count(&mut side.packets);
+                self.count(&mut side.bytes);
+                self.count(&mut side.ip_bytes);
+            }
+        }
+    }
+
     fn sizes(self, sizes: &mut Sizes) {
         for range in &mut sizes.histogram {
             self.count(&mut range.packets);
@@ -190,7 +214,7 @@ mod tests {
         );
         let text = text::render(&report);
         let headings = text.lines().filter(|line| line.ends_with("bytes (est.)"));
-        assert_eq!(headings.count(), 6, "{text}");
+        assert_eq!(headings.count(), 7, "{text}");
         let page = html::render(&report);
         assert!(page.contains("<main class=\"estimated\">") && page.contains("≈ "));
         assert!(page.contains("Number of Packets (estimated)"));

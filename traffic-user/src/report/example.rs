@@ -6,6 +6,7 @@ use super::{
     AddressRow, DnsRow, DnsSummary, Finding, FlagsRow, FramesLost, HierarchyNode, InterfaceRow,
     Ledger, MaxMissed, ProtocolRow, Rates, Report, Severity, SizeRange, Sizes, Source, Timeline,
     Totals, VlanRow,
+    flows::{FlowRow, FlowSideRow, FlowTable},
 };
 
 const BYTES_PER_PACKET: u64 = 310;
@@ -110,6 +111,7 @@ pub(crate) fn empty() -> Report {
     report.tcp_flags.clear();
     report.vlans.clear();
     report.findings.clear();
+    report.flows = None;
     report.sizes = None;
     report
 }
@@ -170,6 +172,19 @@ pub(crate) fn hostile(text: &str) -> Report {
         }
     }
     report.findings_note = Some(text.to_owned());
+    let flows = report.flows.as_mut().expect("the example has flows");
+    flows.note = Some(text.to_owned());
+    let flow = &mut flows.rows[0];
+    for field in [
+        &mut flow.interface,
+        &mut flow.protocol,
+        &mut flow.src,
+        &mut flow.dst,
+        &mut flow.first,
+        &mut flow.last,
+    ] {
+        text.clone_into(field);
+    }
     text.clone_into(&mut report.hierarchy.children[0].name);
     text.clone_into(&mut report.tcp_flags[0].flags);
     report.dns.record_types.insert(text.to_owned(), 1);
@@ -287,6 +302,7 @@ fn assemble(
         sizes: Some(sizes(packets)),
         findings: findings(),
         findings_note: None,
+        flows: (packets > 10).then(|| flows(packets)),
         timeline,
         history: Vec::new(),
         notes: vec!["VLAN tags that a NIC strips cannot be seen by XDP".to_owned()],
@@ -450,6 +466,50 @@ fn dns() -> DnsSummary {
         failures: 9,
         record_types: counts(&[("A", 50), ("AAAA", 40), ("TYPE64", 2)]),
         response_codes: counts(&[("NOERROR", 80), ("NXDOMAIN", 8), ("SERVFAIL", 1)]),
+    }
+}
+
+fn flows(packets: u64) -> FlowTable {
+    let side = |packets: u64, direction, flags: &str| FlowSideRow {
+        packets,
+        bytes: packets * BYTES_PER_PACKET,
+        ip_bytes: packets * (BYTES_PER_PACKET - 14),
+        direction: Some(direction),
+        tcp_flags: Some(flags.to_owned()),
+        ..FlowSideRow::default()
+    };
+    let row = |n: u64| FlowRow {
+        interface: "veth0".to_owned(),
+        vlan: (n == 2).then_some(42),
+        inner_vlan: None,
+        protocol: "tcp".to_owned(),
+        src: format!("192.0.2.{n}"),
+        src_port: Some(40_000),
+        dst: "2001:db8::7".to_owned(),
+        dst_port: Some(443),
+        first: "2026-03-01T12:00:01.104233871Z".to_owned(),
+        last: "2026-03-01T12:00:04.700113001Z".to_owned(),
+        duration_s: 3.595_879_13,
+        packets: packets / n,
+        bytes: packets / n * BYTES_PER_PACKET,
+        forward: side(packets / n - packets / n / 2, "ingress", "SYN PSH ACK"),
+        reverse: side(packets / n / 2, "egress", "SYN PSH ACK"),
+        handshake_s: Some(0.020_4),
+        response_s: (n > 1).then_some(0.113),
+        end: if n > 2 { "live" } else { "end_of_flow" },
+    };
+    FlowTable {
+        idle_s: 15.0,
+        active_s: 1800.0,
+        max_flows: 262_144,
+        packets: packets - 10,
+        bytes: (packets - 10) * BYTES_PER_PACKET,
+        other_packets: 10,
+        other_bytes: 10 * BYTES_PER_PACKET,
+        live: 3,
+        ended: BTreeMap::from([("end_of_flow", 2), ("idle_timeout", 0)]),
+        note: None,
+        rows: (3..=7).map(row).collect(),
     }
 }
 

@@ -10,7 +10,9 @@ use std::{
 
 use self::table::{Cell, Table};
 use super::{
-    AddressRow, Report, Source, hierarchy,
+    AddressRow, Report, Source,
+    flows::{FlowRow, FlowSideRow, FlowTable},
+    hierarchy,
     number::{bits_per_second, bytes, count, per_second, printable, seconds},
     series::{self, Series},
     verdict::{self, Completeness},
@@ -102,6 +104,7 @@ fn content(report: &Report, bar: &str) -> String {
             figure::html(report, &series)
         );
     }
+    page.push_str(&flows(report));
     page.push_str(&tables(report, &series));
     page.push_str("</main>\n");
     let _ = writeln!(page, "<footer>{}</footer>", Escaped(&report.generator));
@@ -287,6 +290,70 @@ fn findings(report: &Report) -> String {
     }
     out.push_str("</ul></section>\n");
     out
+}
+
+/// The largest flows, over the whole width.
+fn flows(report: &Report) -> String {
+    let Some(flows) = &report.flows else {
+        return String::new();
+    };
+    let flags = |side: &FlowSideRow| side.tcp_flags.clone().unwrap_or_default();
+    let time = |time: Option<f64>| Cell::Text(time.map(seconds).unwrap_or_default());
+    let rows = flows.rows.iter().map(|row| {
+        vec![
+            Cell::Text(row.protocol.clone()),
+            Cell::Code(FlowRow::end_point(&row.src, row.src_port)),
+            Cell::Code(FlowRow::end_point(&row.dst, row.dst_port)),
+            Cell::Text(clock_time(&row.first)),
+            Cell::Text(seconds(row.duration_s)),
+            Cell::Count(row.forward.packets),
+            Cell::Count(row.reverse.packets),
+            Cell::Bytes(row.forward.bytes),
+            Cell::Bytes(row.reverse.bytes),
+            Cell::Text(flags(&row.forward)),
+            Cell::Text(flags(&row.reverse)),
+            time(row.handshake_s),
+            time(row.response_s),
+            Cell::Text(row.end.replace('_', " ")),
+        ]
+    });
+    Table {
+        title: "Flows",
+        note: &flows_note(flows),
+        columns: &[
+            "Protocol",
+            "Initiator",
+            "Responder",
+            "First packet",
+            "Duration",
+            "Packets",
+            "Packets back",
+            "Bytes",
+            "Bytes back",
+            "Flags",
+            "Flags back",
+            "Handshake",
+            "Response",
+            "End",
+        ],
+        rows: rows.collect(),
+    }
+    .card()
+}
+
+fn flows_note(flows: &FlowTable) -> String {
+    let ended: u64 = flows.ended.values().sum();
+    let mut note = format!(
+        "{} live, {} ended; {} packets belong to no flow, because they are not IP.",
+        count(flows.live),
+        count(ended),
+        count(flows.other_packets)
+    );
+    if let Some(more) = &flows.note {
+        note.push(' ');
+        note.push_str(more);
+    }
+    note
 }
 
 /// The tree of protocols, indented.

@@ -6,6 +6,7 @@ pub mod csv;
 mod estimate;
 #[cfg(test)]
 pub(crate) mod example;
+pub mod flows;
 mod hierarchy;
 pub mod html;
 pub mod json;
@@ -89,6 +90,8 @@ pub struct Report {
     /// The newest packets that the history kept, oldest first, if they were asked for.
     #[serde(skip)]
     pub history: Vec<crate::record::PacketRecord>,
+    /// Bidirectional flows, if they were asked for.
+    pub flows: Option<flows::FlowTable>,
     /// What was seen, kept and lost.
     pub ledger: Ledger,
     /// What a reader should know about how these numbers came about.

@@ -52,6 +52,7 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     write_hierarchy(out, report)?;
     write_malformed(out, report)?;
     write_tables(out, report)?;
+    write_flows(out, report)?;
     write_dns(out, report)?;
     write_packets_by(out, report)?;
     write_sizes_and_rates(out, report)?;
@@ -266,6 +267,43 @@ fn write_table(
     write_heading(out, heading, estimated)?;
     for row in rows {
         write_row(out, &row.address, row.packets, row.bytes)?;
+    }
+    Ok(())
+}
+
+/// How many flows there were and why they ended, then the largest, with what was seen of each.
+fn write_flows(out: &mut String, report: &Report) -> fmt::Result {
+    let Some(flows) = &report.flows else {
+        return Ok(());
+    };
+    let ended = flows.ended.iter().filter(|(_, count)| **count > 0);
+    let ended: Vec<_> = ended
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let mut heading = format!("Flows: {} live", flows.live);
+    if !ended.is_empty() {
+        write!(heading, ", ended: {}", ended.join(", "))?;
+    }
+    writeln!(out)?;
+    write_wrapped(out, &heading)?;
+    write_wrapped(
+        out,
+        &format!(
+            "In flows {} packets, {} bytes; not IP {} packets, {} bytes",
+            flows.packets, flows.bytes, flows.other_packets, flows.other_bytes
+        ),
+    )?;
+    if let Some(note) = &flows.note {
+        write_wrapped(out, note)?;
+    }
+    if flows.rows.is_empty() {
+        return Ok(());
+    }
+    write_heading(out, "Largest flows", estimated(report))?;
+    for row in &flows.rows {
+        let label = format!("{} {}", row.protocol, row.ends());
+        write_row(out, &label, row.packets, row.bytes)?;
+        write_wrapped(out, &format!("    {}", row.details()))?;
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! The capture file, and the files after it.
 
-use std::{collections::VecDeque, fs, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -33,6 +38,7 @@ const GRACE_NS: u64 = 100_000_000;
 pub(super) struct CaptureFile {
     writer: CaptureWriter,
     path: PathBuf,
+    place: Place,
     names: Names,
     rotation: Rotation,
     rotates: bool,
@@ -88,6 +94,7 @@ impl CaptureFile {
             .with_context(|| format!("write {}", path.display()))?;
         Ok(Some(Self {
             writer,
+            place: Place::of(&path),
             path,
             rotation: Rotation::begin(plan.limits, plan.files, &now),
             rotates: plan.rotates(),
@@ -211,8 +218,30 @@ impl CaptureFile {
         self.path.clone()
     }
 
+    /// Ends writing when the file is no longer where it was.
+    pub(super) fn look_after(&mut self) {
+        // Without privileges not every directory can be looked into.
+        let is_hidden = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        if self.failure.is_some()
+            || self.place == Place::Elsewhere
+            || self.path.metadata().is_err_and(is_hidden)
+        {
+            return;
+        }
+        if Place::of(&self.path) != self.place {
+            self.place = Place::Lost;
+            let reason = "the file was deleted or replaced while it was written";
+            self.note(Err(io::Error::new(io::ErrorKind::NotFound, reason).into()));
+        }
+    }
+
     fn written(&self) -> Written {
-        let frames = self.written_before + self.writer.frames_written();
+        let here = if self.place == Place::Lost {
+            0
+        } else {
+            self.writer.frames_written()
+        };
+        let frames = self.written_before + here;
         Written {
             frames,
             failed: self.offered - frames,
@@ -256,6 +285,7 @@ impl CaptureFile {
             Ok(writer) => {
                 self.written_before += self.writer.frames_written();
                 self.writer = writer;
+                self.place = Place::of(&self.path);
                 self.offered_here = 0;
                 self.forget_oldest();
             }
@@ -267,6 +297,7 @@ impl CaptureFile {
     fn complete_file(&mut self, statistics: &[InterfaceStatistics]) {
         let result = self.writer.finish(statistics);
         self.note(result);
+        self.look_after();
         if let Some(postrotate) = &self.postrotate {
             postrotate.start(&self.path);
         }
@@ -345,6 +376,27 @@ impl Losses {
         }
         let before = std::mem::replace(&mut known[cpu], header.lost);
         header.lost.wrapping_sub(before)
+    }
+}
+
+/// Where what is written can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a regular file: device and inode.
+    File(u64, u64),
+    /// Behind a pipe or a device.
+    Elsewhere,
+    /// Nowhere any more.
+    Lost,
+}
+
+impl Place {
+    /// What the path names now.
+    fn of(path: &Path) -> Self {
+        match path.metadata() {
+            Ok(file) if file.is_file() => Self::File(file.dev(), file.ino()),
+            _ => Self::Elsewhere,
+        }
     }
 }
 

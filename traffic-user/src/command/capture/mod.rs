@@ -273,6 +273,7 @@ impl Capture {
                 () = ticks.next() => {
                     self.before_tick(&progress)?;
                     more = self.session.drain(&mut self.take);
+                    self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
                         break End::Done;
                     }
@@ -341,6 +342,9 @@ impl Capture {
             }
             if file.is_stream() || ticks.is_flush() {
                 file.flush();
+            }
+            if ticks.is_flush() {
+                file.look_after();
             }
             if file.has_ended() {
                 return Ok(true);
@@ -411,6 +415,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
+        self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();

@@ -2,10 +2,11 @@
 
 use traffic_ebpf::{parse::Link, record::FrameHeader};
 
-use super::{file::CaptureFile, lines::Lines};
+use super::{LIVE_ROWS, file::CaptureFile, lines::Lines};
 use crate::{
     cli::CaptureArgs,
     command::packet_log::PacketLog,
+    flows::{FlowSink, Flows},
     kernel::{Interface, Sink},
     record::PacketRecord,
     stages::Stages,
@@ -21,6 +22,8 @@ pub(super) struct Take {
     pub(super) file: Option<CaptureFile>,
     pub(super) log: Option<PacketLog>,
     pub(super) lines: Option<Lines>,
+    /// Who takes the flows that end.
+    flow_sinks: Vec<Box<dyn FlowSink>>,
 }
 
 impl Take {
@@ -31,12 +34,35 @@ impl Take {
         log: Option<PacketLog>,
     ) -> Self {
         Self {
-            stages: Stages::for_capture(args.output.history).with_findings(args.output.findings()),
+            stages: Stages::for_capture(args.output.history)
+                .with_findings(args.output.findings())
+                .with_flows(flows(args)),
             links: interfaces.iter().map(excerpt_link).collect(),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             file,
             log,
             lines: Lines::new(args, interfaces),
+            flow_sinks: Vec::new(),
+        }
+    }
+
+    /// Lets time pass for what goes by it.
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.stages.tick(now_ns);
+        self.give_flows();
+    }
+
+    /// Ends what goes on, because no more packets come.
+    pub(super) fn finish(&mut self) {
+        self.stages.finish();
+        self.give_flows();
+    }
+
+    fn give_flows(&mut self) {
+        for flow in self.stages.ended_flows() {
+            for sink in &mut self.flow_sinks {
+                sink.flow(&flow);
+            }
         }
     }
 
@@ -53,9 +79,15 @@ impl Take {
     }
 }
 
+fn flows(args: &CaptureArgs) -> Option<Flows> {
+    let settings = args.output.flows.settings(args.output.top.max(LIVE_ROWS))?;
+    Some(Flows::new(settings))
+}
+
 impl Sink for Take {
     fn packets(&mut self, records: &[PacketRecord]) {
         self.stages.packets(records);
+        self.give_flows();
         if let Some(log) = &mut self.log {
             log.write(records, &self.names);
         }

@@ -24,7 +24,7 @@ w          window of the charts: 30 s, 2 min, 10 min, whole run
 s          order of the tables: packets, bytes, name
 /          show only rows with a text; Esc shows all again
 Tab        other tables: sources and conversations,
-           destinations and ports
+           destinations and ports, flows (--flows)
 S          save the report as it is now: page and JSON
 ?, h       this help
 q, Ctrl-C  end the capture and print its report";
@@ -265,13 +265,18 @@ fn draw_tables(frame: &mut Frame<'_>, screen: &Screen, report: &Report, area: Re
         all,
         left,
     );
+    if let (Tables::Flows, Some(flows)) = (screen.tables, &report.flows) {
+        let title = format!("Flows ({} live)", count(flows.live));
+        let rows = screen.rows(flows.rows.iter().map(Row::from));
+        return table(frame, screen, &title, rows, all, right);
+    }
     let [upper, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
     let ((first, above), (second, below)) = match screen.tables {
         Tables::SourcesAndConversations => (
             ("Sources", &report.sources),
             ("Conversations", &report.conversations),
         ),
-        Tables::DestinationsAndPorts => (
+        Tables::DestinationsAndPorts | Tables::Flows => (
             ("Destinations", &report.destinations),
             ("Ports", &report.ports),
         ),

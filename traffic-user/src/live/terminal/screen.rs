@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{super::scroll::Window, style::Style};
-use crate::{live::view::LiveReport, report::AddressRow};
+use crate::{
+    live::view::LiveReport,
+    report::{AddressRow, flows::FlowRow},
+};
 
 /// The state of the view.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ impl Sort {
 pub(super) enum Tables {
     SourcesAndConversations,
     DestinationsAndPorts,
+    /// Only where flows were asked for.
+    Flows,
 }
 
 /// What the screen asks for.
@@ -141,12 +146,18 @@ impl Screen {
             KeyCode::Tab => {
                 self.tables = match self.tables {
                     Tables::SourcesAndConversations => Tables::DestinationsAndPorts,
-                    Tables::DestinationsAndPorts => Tables::SourcesAndConversations,
+                    Tables::DestinationsAndPorts if self.has_flows() => Tables::Flows,
+                    Tables::DestinationsAndPorts | Tables::Flows => Tables::SourcesAndConversations,
                 }
             }
             _ => {}
         }
         None
+    }
+
+    fn has_flows(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| live.report.flows.is_some())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "other keys do nothing")]
@@ -175,6 +186,16 @@ impl Screen {
             Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
         }
         rows
+    }
+}
+
+impl From<&FlowRow> for Row {
+    fn from(row: &FlowRow) -> Self {
+        Self {
+            name: format!("{} {}", row.protocol, row.ends()),
+            packets: row.packets,
+            bytes: row.bytes,
+        }
     }
 }
 

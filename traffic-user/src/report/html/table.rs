@@ -72,7 +72,8 @@ impl Table<'_> {
             .iter()
             .map(|column| match *column {
                 "" => "<td></td>".to_owned(),
-                "Packets" | "Bytes" | "Frames" | "Queries" | "Messages" => {
+                "Packets" | "Packets back" | "Bytes" | "Bytes back" | "Frames" | "Queries"
+                | "Messages" => {
                     format!("<th scope=\"col\" class=\"n\">{column}</th>")
                 }
                 _ => format!("<th scope=\"col\">{column}</th>"),

@@ -1,0 +1,49 @@
+//! Arguments about flows.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+
+use super::parse_duration;
+use crate::flows::FlowSettings;
+
+/// Arguments about flows.
+#[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("flow_use").multiple(true))]
+pub struct FlowArgs {
+    /// Build flows: what two ends sent each other, both directions together.
+    #[arg(long, group = "flow_use")]
+    pub flows: bool,
+    /// Silence that ends a flow.
+    #[arg(long, value_name = "TIME", default_value = "15s", requires = "flow_use", value_parser = parse_timeout)]
+    pub flow_idle: Duration,
+    /// Age at which a part of a flow is cut off, and exported.
+    #[arg(long, value_name = "TIME", default_value = "30m", requires = "flow_use", value_parser = parse_timeout)]
+    pub flow_active: Duration,
+    /// Flows in memory at once, of some 250 bytes each; when there are more, the flow ends that has
+    /// been silent the longest.
+    #[arg(long, value_name = "N", default_value_t = 262_144, requires = "flow_use", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub max_flows: u32,
+}
+
+impl FlowArgs {
+    /// The flows that are asked for, of which `top` are shown.
+    #[must_use]
+    pub fn settings(&self, top: usize) -> Option<FlowSettings> {
+        self.flows.then_some(FlowSettings {
+            idle: self.flow_idle,
+            active: self.flow_active,
+            max_flows: self.max_flows,
+            top,
+        })
+    }
+}
+
+/// Reads a time that is not zero.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout.is_zero() {
+        return Err("a timeout is longer than 0".to_owned());
+    }
+    Ok(timeout)
+}
