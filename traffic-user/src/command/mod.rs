@@ -15,6 +15,7 @@ mod pages;
 mod print;
 mod progress;
 mod read;
+mod runner;
 mod selection;
 mod service;
 

@@ -6,7 +6,9 @@
 
 mod attach;
 mod bench;
+mod broker;
 mod clock;
+mod clsact;
 mod explain;
 mod fill;
 mod gate;
@@ -16,6 +18,7 @@ mod interfaces;
 mod link_events;
 mod load;
 mod namespace;
+mod process;
 mod promiscuous;
 mod ring;
 mod session;
@@ -31,6 +34,6 @@ pub use interfaces::{ANY, Interface, InterfaceError, Interfaces};
 pub use link_events::{LinkEvent, LinkEvents};
 pub use load::{Access, LoadError, Settings, has_xdp_load_bytes as xdp_can_copy_frames};
 pub use namespace::{NamespaceError, NetworkNamespace};
-pub use promiscuous::Promiscuous;
+pub use process::{Keep, Part};
 pub use ring::Sink;
 pub use session::{Session, SessionError};

@@ -5,7 +5,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use aya::{
     Ebpf,
     maps::RingBuf,
-    programs::{Program, RawTracePointRunOptions, TestRun},
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
@@ -17,6 +16,7 @@ use traffic_ebpf::{
 };
 
 use super::{
+    broker::Broker,
     attach::AttachError,
     clock::{self, WallClock},
     explain::Explain,
@@ -27,7 +27,7 @@ use super::{
     load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot::{self, RunningSlots},
+    snapshot::{self, Counted as _, RunningSlots},
 };
 use crate::snapshot::Snapshot;
 
@@ -40,6 +40,9 @@ pub enum SessionError {
     /// Attaching.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// Splitting the process.
+    #[error("start the process that holds the hooks: {0}")]
+    Split(std::io::Error),
     /// Waiting for the ring.
     #[error("wait for the ring buffer: {0}")]
     Ring(std::io::Error),
@@ -50,7 +53,8 @@ const DRAIN_ITEMS: usize = 4096;
 
 /// A capture. Dropping it detaches everything.
 pub struct Session {
-    ebpf: Ebpf,
+    broker: Broker,
+    attached: Vec<Attached>,
     shape: Shape,
     gate: GateControl,
     batches: SharedArray<Batch>,
@@ -60,7 +64,6 @@ pub struct Session {
     running_slots: RunningSlots,
     clock: WallClock,
     logger: Option<EbpfLogger<Explain>>,
-    hooks: Hooks,
     planned_ns: u64,
     opened_ns: u64,
     closed_ns: u64,
@@ -104,25 +107,29 @@ impl Session {
         let ring =
             unsafe { AsyncFd::register_with_interest(RingReader::new(ring), Interest::READABLE) };
         let ring = ring.map_err(|error| SessionError::Ring(error.into()))?;
+        if settings.summaries {
+            load::program(&mut ebpf, "traffic_flush")?;
+        }
+        let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
+        let batches = share(&ebpf, "BATCHES", loaded.cpus)?;
+        let hooks = Hooks::new(hook, directions, loaded.room);
+        let broker = Broker::start(ebpf, hooks).map_err(SessionError::Split)?;
         let mut session = Self {
             shape: loaded.shape,
-            gate: GateControl::new(share(&ebpf, "GATE", 1)?),
-            batches: share(&ebpf, "BATCHES", loaded.cpus)?,
+            gate,
+            batches,
             ring,
             fill,
             most_unread: 0,
             running_slots: RunningSlots::default(),
             clock: WallClock::new(),
             logger,
-            hooks: Hooks::new(hook, directions, loaded.room),
             planned_ns: settings.planned.map_or(u64::MAX, load::nanoseconds),
             opened_ns: 0,
             closed_ns: 0,
-            ebpf,
+            broker,
+            attached: Vec::new(),
         };
-        if settings.summaries {
-            load::program(&mut session.ebpf, "traffic_flush")?;
-        }
         for interface in interfaces {
             session.plug(interface)?;
         }
@@ -135,7 +142,12 @@ impl Session {
     /// When the kernel refuses a hook, or the run has no room for another interface. Nothing of it
     /// is counted then.
     pub fn plug(&mut self, interface: &Interface) -> Result<usize, SessionError> {
-        Ok(self.hooks.plug(&mut self.ebpf, interface)?)
+        let (number, attached) = self.broker.plug(interface)?;
+        match self.attached.get_mut(number) {
+            Some(before) => *before = attached,
+            None => self.attached.push(attached),
+        }
+        Ok(number)
     }
 
     /// Lets go of an interface that went away; what it counted stays.
@@ -143,13 +155,38 @@ impl Session {
     /// # Errors
     /// When a map cannot be written.
     pub fn unplug(&mut self, ifindex: u32) -> Result<(), SessionError> {
-        Ok(self.hooks.unplug(&mut self.ebpf, ifindex)?)
+        Ok(self.broker.unplug(ifindex)?)
+    }
+
+    /// Has an interface pass frames for other hosts up, until it is unplugged or the run ends.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`.
+    pub fn promiscuous(&self, ifindex: u32) -> Result<(), SessionError> {
+        Ok(self.broker.promiscuous(ifindex)?)
+    }
+
+    /// Has the process that holds the hooks give up what it does not need any more. Where
+    /// interfaces may join, it keeps what attaching to them needs.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn seal(&self, joins: bool) -> Result<(), SessionError> {
+        Ok(self.broker.seal(joins)?)
+    }
+
+    /// Sees whether the process that holds the hooks is still there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self) -> Result<(), SessionError> {
+        Ok(self.broker.check()?)
     }
 
     /// Hooks by interface number.
     #[must_use]
     pub fn attached(&self) -> &[Attached] {
-        self.hooks.attached()
+        &self.attached
     }
 
     /// Opens the gate: from here on every frame counts.
@@ -206,16 +243,8 @@ impl Session {
             .filter(|&cpu| self.batch_count(cpu) != 0)
             .filter_map(|cpu| u32::try_from(cpu).ok())
             .collect();
-        let Some(Program::RawTracePoint(flush)) = self.ebpf.program_mut("traffic_flush") else {
-            return;
-        };
         for cpu in waiting {
-            let options = RawTracePointRunOptions {
-                cpu: Some(cpu),
-                ..RawTracePointRunOptions::new()
-            };
-            // A CPU that went offline keeps its batch; it is read when the capture ends.
-            if let Err(error) = flush.test_run(options) {
+            if let Err(error) = self.broker.flush(cpu) {
                 log::debug!("flush CPU {cpu}: {error}");
             }
         }
@@ -237,7 +266,7 @@ impl Session {
     /// # Errors
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
-        Ok(snapshot::read_counters(&self.ebpf, self.attached().len())?)
+        Ok(self.broker.counters(self.attached.len())?)
     }
 
     /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
@@ -250,7 +279,7 @@ impl Session {
         let interfaces = self.attached().len();
         let slots = &mut self.running_slots;
         Ok(snapshot::read_running(
-            &self.ebpf, self.shape, interfaces, slots, now_ns,
+            &self.broker, self.shape, interfaces, slots, now_ns,
         )?)
     }
 
@@ -293,15 +322,15 @@ impl Session {
             }
         }
         Ok(snapshot::read(
-            &self.ebpf,
+            &self.broker,
             self.shape,
             self.attached().len(),
         )?)
     }
 
     /// Detaches everything and removes what was added for it.
-    pub async fn detach(self) {
-        self.hooks.detach().await;
+    pub fn detach(self) {
+        self.broker.detach();
     }
 }
 

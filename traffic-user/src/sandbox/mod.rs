@@ -9,6 +9,8 @@ mod capabilities;
 mod files;
 mod system_calls;
 
+pub use capabilities::become_user;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -17,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use caps::Capability;
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags},
@@ -35,7 +38,8 @@ pub struct Policy {
     terminal: bool,
     clients: bool,
     ports: BTreeSet<u16>,
-    maps: bool,
+    kept: Vec<Capability>,
+    hooks: bool,
 }
 
 impl Policy {
@@ -83,9 +87,15 @@ impl Policy {
         self.ports.insert(port);
     }
 
-    /// Reads maps and runs programs of the kernel by descriptors that it has.
-    pub fn read_maps(&mut self) {
-        self.maps = true;
+    /// What a process needs that holds maps, programs and hooks: these capabilities, `bpf(2)`, and
+    /// sockets to ask the kernel about interfaces.
+    #[must_use]
+    pub fn holding_hooks(kept: Vec<Capability>) -> Self {
+        Self {
+            kept,
+            hooks: true,
+            ..Self::default()
+        }
     }
 
     /// Gives up what the policy does not name, for this thread and those that it starts.
@@ -98,7 +108,7 @@ impl Policy {
         if let Some(user) = &self.user {
             capabilities::become_user(user)?;
         }
-        capabilities::drop_all()?;
+        capabilities::keep(&self.kept)?;
         for directory in &self.made_in {
             check_directory(directory)?;
         }
