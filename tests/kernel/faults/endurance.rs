@@ -59,7 +59,7 @@ impl Sink for Nobody {
 
 fn attaching_and_detaching_leaks_nothing() -> Result<()> {
     let pair = VethPair::new(&VethOptions::default())?;
-    pair.right.within(|| {
+    pair.right.within_this_thread(|| {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(cycles())
     })
@@ -111,7 +111,7 @@ async fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests:
     session.unplug(interfaces[0].ifindex)?;
     ensure!(session.plug(&interfaces[0])? == 0, "it got another number");
     session.close(&mut Nobody)?;
-    session.detach().await;
+    session.detach();
     Ok(objects.into_iter().collect())
 }
 

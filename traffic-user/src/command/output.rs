@@ -264,7 +264,10 @@ fn browser(page: &Path) -> Result<Option<Runner>> {
     Runner::new(Errand {
         command: Command::new("xdg-open"),
         program: "xdg-open".into(),
-        directory: page.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_owned),
+        directory: page
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map_or_else(|| ".".into(), Path::to_owned),
         user: None,
     })
     .map(Some)

@@ -129,6 +129,7 @@ fn prepare(keep: Keep, line: &UnixStream, mask: SigSet) -> io::Result<()> {
     if keep != Keep::Stdout {
         dup2_stdout(&nothing)?;
     }
+    drop(nothing);
     close_others(keep, line.as_raw_fd())
 }
 
@@ -165,7 +166,11 @@ mod tests {
 
     #[test]
     fn bpf_objects_are_told_by_their_names() {
-        for name in ["anon_inode:bpf-map", "anon_inode:[bpf_link]", "anon_inode:btf"] {
+        for name in [
+            "anon_inode:bpf-map",
+            "anon_inode:[bpf_link]",
+            "anon_inode:btf",
+        ] {
             assert!(is_bpf_object(Path::new(name)), "{name}");
         }
         for name in ["anon_inode:[eventpoll]", "socket:[1]", "/tmp/bpf-map"] {

@@ -2,10 +2,7 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use aya::{
-    Ebpf,
-    maps::RingBuf,
-};
+use aya::{Ebpf, maps::RingBuf};
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -16,8 +13,8 @@ use traffic_ebpf::{
 };
 
 use super::{
-    broker::Broker,
     attach::AttachError,
+    broker::Broker,
     clock::{self, WallClock},
     explain::Explain,
     fill::RingFill,
@@ -279,7 +276,11 @@ impl Session {
         let interfaces = self.attached().len();
         let slots = &mut self.running_slots;
         Ok(snapshot::read_running(
-            &self.broker, self.shape, interfaces, slots, now_ns,
+            &self.broker,
+            self.shape,
+            interfaces,
+            slots,
+            now_ns,
         )?)
     }
 

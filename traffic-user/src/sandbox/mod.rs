@@ -14,7 +14,7 @@ pub use capabilities::become_user;
 use std::{
     collections::BTreeSet,
     fmt,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
@@ -103,6 +103,10 @@ impl Policy {
     /// # Errors
     /// [`SandboxError`]. What was given up before the error stays given up.
     pub fn enter(&self) -> Result<Sandbox, SandboxError> {
+        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        if threads != 1 {
+            return Err(SandboxError::Threads(threads));
+        }
         let files = files::Rules::new(self)?;
         capabilities::drop_bounding()?;
         if let Some(user) = &self.user {
@@ -138,6 +142,9 @@ fn check_directory(directory: &Path) -> Result<(), SandboxError> {
 /// Why privileges could not be given up.
 #[derive(Debug, Error)]
 pub enum SandboxError {
+    /// Other threads would keep what this one gives up.
+    #[error("the process has {0} threads already")]
+    Threads(usize),
     /// Capabilities.
     #[error("drop capabilities: {0}")]
     Capabilities(#[from] caps::errors::CapsError),

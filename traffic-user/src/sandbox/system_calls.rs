@@ -243,7 +243,12 @@ fn allowed(policy: &Policy) -> Result<Rules, BackendError> {
         ioctls.push(libc::SIOCGIFINDEX);
         // Names of interfaces are looked up through any socket, promiscuous mode is asked for
         // through one for packets.
-        let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_NETLINK, libc::AF_PACKET];
+        let families = [
+            libc::AF_UNIX,
+            libc::AF_INET,
+            libc::AF_NETLINK,
+            libc::AF_PACKET,
+        ];
         rules.insert(libc::SYS_socket, equal(0, families.map(family))?);
         rules.insert(libc::SYS_bind, Vec::new());
         rules.insert(libc::SYS_connect, Vec::new());

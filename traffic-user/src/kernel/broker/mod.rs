@@ -88,10 +88,7 @@ impl Broker {
 
     /// Sees whether it is still there.
     pub(super) fn check(&self) -> Result<(), LoadError> {
-        let mut line = [PollFd::new(
-            self.0.line().as_fd(),
-            PollFlags::POLLIN,
-        )];
+        let mut line = [PollFd::new(self.0.line().as_fd(), PollFlags::POLLIN)];
         // It says nothing unasked: whatever there is, is its end.
         match poll(&mut line, PollTimeout::ZERO) {
             Ok(0) | Err(_) => Ok(()),

@@ -85,7 +85,9 @@ impl Holder {
             }
             Request::Seal(joins) => self.seal(*joins)?,
             Request::Flush(cpu) => self.flush(*cpu),
-            read => self.read(read, &mut answer).map_err(|error| error.to_string())?,
+            read => self
+                .read(read, &mut answer)
+                .map_err(|error| error.to_string())?,
         }
         Ok(answer)
     }

@@ -46,7 +46,10 @@ impl Request {
             Self::Plug(interface) => {
                 let first = interface.xdp_programs.first().copied().unwrap_or(0);
                 let hardware_type = u32::from(interface.hardware_type);
-                ([1, interface.ifindex, hardware_type, first], interface.name.as_str())
+                (
+                    [1, interface.ifindex, hardware_type, first],
+                    interface.name.as_str(),
+                )
             }
             Self::Unplug(ifindex) => ([2, *ifindex, 0, 0], ""),
             Self::Promiscuous(ifindex) => ([3, *ifindex, 0, 0], ""),
