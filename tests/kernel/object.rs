@@ -10,7 +10,7 @@ use traffic_ebpf::{
     protocol::{Selection, Selector},
 };
 use traffic_tests::{Need, Test, program};
-use traffic_user::kernel::{Access, Bench, PacketProgram, Settings};
+use traffic_user::kernel::{Access, Bench, PacketProgram, Settings, xdp_can_copy_frames};
 
 fn main() -> ExitCode {
     traffic_tests::main(&[
@@ -134,10 +134,7 @@ fn variants() -> Vec<Variant> {
             ..Settings::default()
         },
         links: &[LINK_ETHERNET],
-        access: Access {
-            xdp_load_bytes: true,
-            always_copied: false,
-        },
+        access: Access::of_this_kernel(),
     };
     let mut variants = vec![plain];
     each(&mut variants, &[0, 128, 262_144], |v, snaplen| {
@@ -163,9 +160,12 @@ fn variants() -> Vec<Variant> {
     each(&mut variants, &[true, false], |v, diagnostics| {
         v.settings.diagnostics = diagnostics;
     });
-    each(&mut variants, &[true, false], |v, has| {
-        v.access.xdp_load_bytes = has;
-    });
+    let ways: &[bool] = if xdp_can_copy_frames() {
+        &[true, false]
+    } else {
+        &[false]
+    };
+    each(&mut variants, ways, |v, has| v.access.xdp_load_bytes = has);
     let links: [&[u32]; 3] = [&[LINK_ETHERNET], &[LINK_IP], &[LINK_ETHERNET, LINK_IP]];
     each(&mut variants, &links, |v, links| v.links = links);
     variants

@@ -72,14 +72,13 @@ pub struct Interface {
 pub struct Gate {
     /// `CLOCK_MONOTONIC` nanoseconds at which the gate opened; 0 = closed.
     pub opened_ns: u64,
-    /// Tickets given out to matching frames; only with [`Config::count_limit`].
-    pub tickets: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds of the frame that took the last ticket; 0 = none did.
+    /// `CLOCK_MONOTONIC` nanoseconds of the last frame within [`Config::count_limit`]; 0 = it has
+    /// not come.
     pub closed_ns: u64,
     /// 1 = user space was woken and has not emptied the ring since.
     pub woken: u64,
     /// Explicit padding.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 5],
 }
 
 const _: () = assert!(size_of::<Config>() == 3 * 8 + 16 + 10 * 4);

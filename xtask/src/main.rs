@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ enum Xtask {
     Demo(demo::Demo),
     Test(test::Test),
     Fuzz(fuzz::Fuzz),
+    Vm(vm::Vm),
     Bench(bench::Bench),
     Dist(dist::Dist),
     /// Checks formatting and lints, for the host and for eBPF; warnings are errors
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
         Xtask::Fuzz(fuzz) => fuzz.run(),
+        Xtask::Vm(vm) => vm.run(),
         Xtask::Bench(bench) => bench.run(),
         Xtask::Dist(dist) => dist.run(),
         Xtask::Lint => lint::run(),

@@ -11,8 +11,15 @@ use crate::{process, reproducible};
 /// The eBPF target, little endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
-/// Flags of the eBPF build: BTF for the kernel, and 32-bit operations and jumps (Linux 5.1).
-const FLAGS: [&str; 3] = ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
+/// Flags of the eBPF build: BTF for the kernel, and 32-bit operations and jumps (Linux 5.1). Blocks
+/// stay in the order of the source: the compiler would let the end of a loop fall through to its
+/// middle, and before Linux 6.8 the verifier only follows jumps back (`visit_insn`).
+const FLAGS: [&str; 4] = [
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+    "-Clink-arg=--llvm-args=-disable-block-placement",
+    "-Ctarget-cpu=v3",
+];
 /// Where Debian's compiler lives.
 const DEBIAN: &str = "/usr";
 /// LLVM of the oldest compiler that the workspace allows.

@@ -13,7 +13,7 @@ use aya::{
 };
 use thiserror::Error;
 
-use super::{interfaces::Interface, load};
+use super::{interfaces::Interface, load, probe};
 
 /// How a program was attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +218,7 @@ fn xdp_mode(
 ) -> Result<Result<XdpLink, String>, AttachError> {
     let mut last = "not tried".to_owned();
     let names = ["traffic_xdp_frags", "traffic_xdp"];
-    for name in &names[usize::from(!load::has_xdp_load_bytes())..] {
+    for name in &names[usize::from(!probe::xdp_can_copy_frames())..] {
         let program: &mut Xdp = loaded!(ebpf, name, Xdp);
         let attached = program.attach_to_if_index(interface.ifindex, mode);
         match attached.and_then(|link| program.take_link(link)) {

@@ -182,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn time_stamps_follow_a_clock_that_is_set_by_an_hour_both_ways() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let clock = WallClock {
+            offsets: VecDeque::from([(0, HOUR), (1_000, 2 * HOUR), (2_000, 0)]),
+            step: None,
+        };
+        let wall = [500, 1_500, 2_500].map(|time| clock.wall_ns(time).cast_signed());
+        assert_eq!(wall, [HOUR + 500, 2 * HOUR + 1_500, 2_500]);
+    }
+
+    #[test]
     fn time_stamps_keep_the_offset_of_their_time() {
         let clock = WallClock {
             offsets: VecDeque::from([(100, 1_000), (200, 5_000)]),

@@ -6,7 +6,7 @@ use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, MapError},
     programs::{Program, ProgramError},
-    util::{KernelVersion, nr_cpus},
+    util::nr_cpus,
 };
 use thiserror::Error;
 use traffic_ebpf::{
@@ -17,7 +17,7 @@ use traffic_ebpf::{
     timeline::{Shape, SlotCounts},
 };
 
-use super::{interfaces::Interface, slot};
+use super::{interfaces::Interface, probe, slot};
 use crate::filter::Translated;
 
 /// The object that the build embedded; empty in a build without eBPF tools.
@@ -218,7 +218,7 @@ pub(super) fn load(settings: &Settings, links: &[u32]) -> Result<Loaded, LoadErr
 /// How programs get at the bytes of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// XDP programs use the helpers that [`has_xdp_load_bytes`] asks for.
+    /// XDP programs use the helpers that [`probe::xdp_can_copy_frames`] asks for.
     pub xdp_load_bytes: bool,
     /// Headers are always read through a helper, as of packets in several buffers.
     pub always_copied: bool,
@@ -229,7 +229,7 @@ impl Access {
     #[must_use]
     pub fn of_this_kernel() -> Self {
         Self {
-            xdp_load_bytes: has_xdp_load_bytes(),
+            xdp_load_bytes: probe::xdp_can_copy_frames(),
             always_copied: false,
         }
     }
@@ -297,7 +297,7 @@ pub(super) fn load_for(
     };
     let ebpf = EbpfLoader::new()
         .verifier_log_level(if log::log_enabled!(log::Level::Debug) {
-            VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
+            VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
         } else {
             VerifierLogLevel::DISABLE
         })
@@ -345,21 +345,15 @@ pub(super) fn link(interface: &Interface) -> u32 {
 
 /// Refuses filters with a loop where programs cannot have one that the verifier sees no end of.
 fn check_loops() -> Result<(), LoadError> {
-    let since = KernelVersion::new(6, 9, 0);
-    match KernelVersion::current() {
-        Ok(version) if version < since => Err(LoadError::TooOld {
-            missing: "instruction for loops, which a filter with protochain has",
-            since: "6.9",
-            found: super::kernel_release(),
-        }),
-        _ => Ok(()),
+    // Who may not ask may not load either, and is told so then.
+    if probe::has_may_goto().unwrap_or(true) {
+        return Ok(());
     }
-}
-
-/// Whether XDP programs can copy frames, and read those in several buffers (Linux 5.18).
-#[must_use]
-pub fn has_xdp_load_bytes() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 18, 0))
+    Err(LoadError::TooOld {
+        missing: "instruction for loops, which a filter with protochain has",
+        since: "6.9",
+        found: super::kernel_release(),
+    })
 }
 
 /// Loads one program; a second call does nothing.

@@ -266,6 +266,21 @@ impl Session {
         Ok(self.broker.counters(self.attached.len())?)
     }
 
+    /// Summaries that found the ring full so far.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn summaries_lost(&mut self) -> Result<u64, SessionError> {
+        let now_ns = self.elapsed_ns();
+        let slots = &mut self.running_slots;
+        Ok(snapshot::read_lost(
+            &self.broker,
+            self.shape,
+            slots,
+            now_ns,
+        )?)
+    }
+
     /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
     /// of the past are remembered. The numbers belong to slightly different moments.
     ///

@@ -153,33 +153,3 @@ pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
             .fetch_add(amount, core::sync::atomic::Ordering::Relaxed);
     }
 }
-
-/// Adds to a word that other CPUs also add to, and returns what it was (Linux 5.12).
-///
-/// The target's own atomics lack read-modify-write operations.
-///
-/// # Safety
-/// `word` must point to an aligned word in a map.
-#[inline(always)]
-pub(crate) unsafe fn fetch_add(word: *mut u64, amount: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut value = amount;
-        // SAFETY: one atomic instruction on the caller's word.
-        unsafe {
-            core::arch::asm!(
-                "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
-                value = inout(reg) value,
-                word = in(reg) word,
-                options(nostack),
-            );
-        }
-        value
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's word is aligned and valid.
-    unsafe {
-        core::sync::atomic::AtomicU64::from_ptr(word)
-            .fetch_add(amount, core::sync::atomic::Ordering::Relaxed)
-    }
-}

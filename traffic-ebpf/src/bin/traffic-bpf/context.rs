@@ -65,6 +65,9 @@ fn read_linear<T: WireHeader>(data: usize, data_end: usize, offset: u32) -> Opti
     if offset > MAX_OFFSET {
         return None;
     }
+    // A bound that stays with the value where the compiler keeps it on the stack: before Linux 6.8
+    // the verifier does not carry the comparison over to what was stored.
+    let offset = bound::opaque(offset) & MAX_OFFSET;
     let start = bound::pointer(data + offset as usize);
     if start + size_of::<T>() > data_end {
         return None;

@@ -1,7 +1,9 @@
 //! Every map, and the settings. The loader sizes those marked so.
 
 use aya_ebpf::{
-    macros::map,
+    bindings::bpf_spin_lock,
+    btf_maps,
+    macros::{btf_map, map},
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use traffic_ebpf::{
@@ -24,6 +26,20 @@ const NUMBERED_SLOTS: u32 = 65_536;
 /// The gate; one entry.
 #[map]
 pub(crate) static GATE: Array<Gate> = Array::with_max_entries(1, MMAPABLE);
+
+/// Tickets for matching frames; only with a limit on their number.
+#[repr(C)]
+pub(crate) struct Tickets {
+    /// The kernel finds it by the name of its type.
+    pub(crate) lock: bpf_spin_lock,
+    reserved: u32,
+    /// How many were given out.
+    pub(crate) taken: u64,
+}
+
+/// The tickets; one entry. Described by BTF, as maps with a lock must be.
+#[btf_map]
+pub(crate) static TICKETS: btf_maps::Array<Tickets, 1> = btf_maps::Array::new();
 
 /// Batch and cached state; one entry per possible CPU (sized by the loader).
 #[map]

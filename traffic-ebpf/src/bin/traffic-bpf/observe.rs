@@ -1,6 +1,6 @@
 //! One packet's way through a program.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock};
 use traffic_ebpf::{
     config::{Gate, Interface, LINK_IP, TIMED_RUNS},
     parse::{Link, Tag, parse_into},
@@ -14,7 +14,7 @@ use crate::{
     context::Hook,
     count::{self, Place},
     emit, filter,
-    maps::{COUNTERS, GATE, INTERFACES, config},
+    maps::{COUNTERS, GATE, INTERFACES, TICKETS, config},
 };
 
 /// Which way packets go at a hook.
@@ -114,16 +114,34 @@ fn take_ticket(gate: *mut Gate, now_ns: u64) -> bool {
     if limit == 0 {
         return true;
     }
-    // SAFETY: the gate is one aligned value of words that are only accessed whole.
-    let ticket = unsafe { bound::fetch_add(&raw mut (*gate).tickets, 1) };
+    let Some(ticket) = next_ticket() else {
+        return false;
+    };
     if ticket + 1 == limit {
-        // SAFETY: as above.
+        // SAFETY: the gate is one aligned value of words that are only accessed whole.
         unsafe {
             (&raw mut (*gate).closed_ns).write_volatile(now_ns);
             (&raw mut (*gate).opened_ns).write_volatile(0);
         }
     }
     ticket < limit
+}
+
+/// The number of tickets given out before. Under a lock, because instructions that add and return
+/// what was there need Linux 5.12, and a lock 5.1.
+#[inline(always)]
+fn next_ticket() -> Option<u64> {
+    let tickets = TICKETS.get_ptr_mut(0)?;
+    // SAFETY: the lock and the number it guards lie in one value of a map.
+    unsafe {
+        let lock = &raw mut (*tickets).lock;
+        let taken = &raw mut (*tickets).taken;
+        bpf_spin_lock(lock);
+        let ticket = taken.read_volatile();
+        taken.write_volatile(ticket + 1);
+        bpf_spin_unlock(lock);
+        Some(ticket)
+    }
 }
 
 /// A frame on its way through the program.

@@ -248,6 +248,11 @@ impl CaptureFile {
         }
     }
 
+    /// Keeps files as long as they were to be when the clock was set by `step_ns`.
+    pub(super) fn clock_was_set(&mut self, step_ns: i64) {
+        self.rotation.clock_was_set(step_ns, &Zoned::now());
+    }
+
     /// Goes on to the next file.
     pub(super) fn rotate(&mut self) {
         let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);

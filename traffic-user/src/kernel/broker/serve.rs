@@ -8,9 +8,8 @@ use std::{
 use aya::{
     Ebpf,
     programs::{Program, RawTracePointRunOptions, TestRun as _},
-    util::KernelVersion,
 };
-use caps::Capability;
+use caps::{CapSet, Capability, errors::CapsError};
 
 use super::{
     super::{
@@ -125,30 +124,38 @@ impl Holder {
 
     /// Keeps what detaching, and interfaces that may join, still need.
     fn seal(&mut self, joins: bool) -> Result<(), String> {
-        let policy = Policy::holding_hooks(self.needed(joins));
+        let needed = self.needed(joins).map_err(|error| error.to_string())?;
+        let policy = Policy::holding_hooks(needed);
         policy.enter().map(drop).map_err(|error| error.to_string())
     }
 
-    fn needed(&self, joins: bool) -> Vec<Capability> {
+    fn needed(&self, joins: bool) -> Result<Vec<Capability>, CapsError> {
         if joins {
-            return vec![
+            return Ok(vec![
                 Capability::CAP_BPF,
                 Capability::CAP_NET_ADMIN,
                 Capability::CAP_NET_RAW,
                 Capability::CAP_PERFMON,
-            ];
+            ]);
         }
         let mut needed = Vec::new();
         let mut hooks = self.hooks.attached().iter();
         if hooks.any(|hooks| [hooks.ingress, hooks.egress].contains(&Some(HookKind::Clsact))) {
             needed.push(Capability::CAP_NET_ADMIN);
         }
-        // Until then `bpf(2)` wanted it for everything (`__sys_bpf`).
-        let since = KernelVersion::new(5, 19, 0);
-        if KernelVersion::current().is_ok_and(|version| version < since) {
+        if self.reading_needs_privileges()? {
             needed.push(Capability::CAP_BPF);
         }
-        needed
+        Ok(needed)
+    }
+
+    /// Whether maps can be read with capabilities in force alone, as before Linux 5.19.
+    fn reading_needs_privileges(&self) -> Result<bool, CapsError> {
+        let effective = caps::read(None, CapSet::Effective)?;
+        caps::clear(None, CapSet::Effective)?;
+        let is_refused = self.ebpf.counters(1).is_err();
+        caps::set(None, CapSet::Effective, &effective)?;
+        Ok(is_refused)
     }
 }
 

@@ -1,0 +1,238 @@
+//! Boots other kernels and runs the program and its tests there.
+
+mod kernel;
+mod machine;
+mod outcome;
+mod packages;
+mod root;
+mod tools;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::{
+    build::{self, Profile},
+    process,
+};
+use kernel::{Kernel, NEWEST};
+use machine::Machine;
+pub(crate) use outcome::{Column, Outcome};
+use outcome::{Reader, table};
+use packages::Archive;
+use root::Payload;
+use tools::Tools;
+
+/// Kernels of a full run.
+const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", NEWEST];
+/// Test binaries that run on every kernel: loading, attaching, capturing, the ledger, filters.
+const TESTS: [&str; 4] = ["namespaces", "object", "capture", "filter"];
+
+/// Boots kernels of Debian in software and runs the tests of the kernel programs there
+#[derive(Args, Debug)]
+pub(crate) struct Vm {
+    /// Kernel to boot, as its release begins, or `newest`; repeat for several [default: 5.10, 6.1,
+    /// 6.12, newest].
+    #[arg(long = "kernel", value_name = "V")]
+    kernels: Vec<String>,
+    /// Minutes that one kernel may take.
+    #[arg(long, value_name = "MINUTES", default_value_t = 20)]
+    limit: u64,
+    /// Take builds that are neither optimized nor static, which are made faster.
+    #[arg(long)]
+    debug: bool,
+    /// Look for newer kernels than those that were fetched before.
+    #[arg(long)]
+    update: bool,
+    /// Part of the names of the tests to run.
+    filter: Option<String>,
+}
+
+impl Vm {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let names = if self.kernels.is_empty() {
+            KERNELS.map(str::to_owned).to_vec()
+        } else {
+            self.kernels
+        };
+        let tools = Tools::find_or_fetch()?;
+        let kernels = kernels(&names, self.update, &tools)?;
+        let mut payload = if self.debug {
+            built_for_debugging()?
+        } else {
+            built_static()?
+        };
+        payload.plan = TESTS
+            .map(|test| match &self.filter {
+                Some(filter) => format!("{test} {filter}"),
+                None => test.to_owned(),
+            })
+            .to_vec();
+        let limit = Duration::from_mins(self.limit);
+        let columns = boot_all(&kernels, &payload, &tools, limit)?;
+        print!("{}", table(&columns));
+        let failed: u64 = columns
+            .iter()
+            .map(|column| column.count(|outcome| *outcome == Outcome::Failed))
+            .sum();
+        Ok(ExitCode::from(u8::from(failed > 0)))
+    }
+}
+
+/// Finds the kernels here, else fetches them.
+fn kernels(names: &[String], update: bool, tools: &Tools) -> Result<Vec<Kernel>> {
+    let mut archive = None;
+    let mut kernels = Vec::new();
+    for name in names {
+        if let Some(kernel) = Kernel::cached(name).filter(|_| !update) {
+            kernels.push(kernel);
+            continue;
+        }
+        if archive.is_none() {
+            archive = Some(Archive::fetch()?);
+        }
+        let archive = archive.as_ref().context("it was fetched")?;
+        kernels.push(Kernel::fetch(name, archive, tools)?);
+    }
+    Ok(kernels)
+}
+
+/// Boots the kernels one after the other.
+fn boot_all(
+    kernels: &[Kernel],
+    payload: &Payload,
+    tools: &Tools,
+    limit: Duration,
+) -> Result<Vec<Column>> {
+    let directory = tempfile::tempdir_in(process::target().join("vm"))
+        .context("make room for root directories")?;
+    let shared = directory.path().join("shared");
+    root::pack(payload, tools, &shared)?;
+    let run = |kernel| {
+        let archive = directory.path().join("root");
+        root::with_modules(&shared, kernel, tools, &archive)?;
+        Ok(run_in(
+            kernel,
+            &archive,
+            &directory.path().join("console"),
+            tools,
+            limit,
+        ))
+    };
+    kernels.iter().map(run).collect()
+}
+
+/// Boots one kernel and passes on what its tests say. What hinders it is a failed test.
+fn run_in(
+    kernel: &Kernel,
+    archive: &Path,
+    console: &Path,
+    tools: &Tools,
+    limit: Duration,
+) -> Column {
+    let start = Instant::now();
+    let mut column = Column::new(&kernel.name);
+    let mut reader = Reader::default();
+    let result = Machine::boot(kernel, archive, console, tools, limit)
+        .and_then(|mut machine| follow(&mut machine, &mut column, &mut reader));
+    let stuck = reader.take_running();
+    if let Err(error) = result {
+        println!("{}: {error:#}", kernel.name);
+        let test = stuck.unwrap_or_else(|| "comes to the end".to_owned());
+        column.tests.insert(test, Outcome::Failed);
+    }
+    println!("{}: {:.0?}", kernel.name, start.elapsed());
+    column
+}
+
+/// Reads what the first process says until it is done.
+fn follow(machine: &mut Machine<'_>, column: &mut Column, reader: &mut Reader) -> Result<()> {
+    let mut binary = String::new();
+    loop {
+        let line = machine.line()?;
+        println!("{}: {line}", column.kernel);
+        if let Some((test, outcome)) = reader.read(&line) {
+            column.tests.insert(test, outcome);
+        } else if let Some(release) = line.strip_prefix("kernel ") {
+            release.clone_into(&mut column.release);
+        } else if let Some(line) = line.strip_prefix("run ") {
+            line.clone_into(&mut binary);
+        } else if let Some(code) = line.strip_prefix("exit ") {
+            let known = column.count(|outcome| *outcome == Outcome::Failed) > 0;
+            ensure!(code == "0" || known, "{binary} ended with code {code}");
+        } else if line == "done" {
+            return Ok(());
+        }
+    }
+}
+
+/// The program and the tests with every library linked in.
+fn built_static() -> Result<Payload> {
+    let built = build::all(Profile::Static)?;
+    let mut cargo = build::static_cargo(&built.object);
+    cargo.args(["test", "--release"]);
+    payload(built, cargo)
+}
+
+/// The program and the tests as development builds them.
+fn built_for_debugging() -> Result<Payload> {
+    let built = build::all(Profile::Debug)?;
+    let mut cargo = build::cargo(&built.object);
+    cargo.arg("test");
+    payload(built, cargo)
+}
+
+fn payload(built: build::Built, mut cargo: Command) -> Result<Payload> {
+    cargo.args(["--package", "traffic-tests", "--no-run"]);
+    for test in TESTS {
+        cargo.args(["--test", test]);
+    }
+    cargo.arg("--target-dir").arg(process::target());
+    Ok(Payload {
+        program: built.program,
+        object: built.object,
+        tests: executables(&mut cargo)?,
+        plan: Vec::new(),
+    })
+}
+
+/// A line of `cargo --message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Names and files of what `cargo` builds.
+fn executables(cargo: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    process::show(cargo);
+    let output = cargo
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo")?;
+    ensure!(
+        output.status.success(),
+        "build the tests: {}",
+        output.status
+    );
+    let mut executables = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: Message = serde_json::from_str(line).context("read what cargo built")?;
+        if let (Some(target), Some(file)) = (message.target, message.executable) {
+            executables.push((target.name, file));
+        }
+    }
+    Ok(executables)
+}

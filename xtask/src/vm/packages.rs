@@ -1,0 +1,154 @@
+//! Debian packages, unpacked below `target/` and never installed: kernels that are not this
+//! machine's, and what boots them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process;
+
+/// Suites that hold the kernels: 5.10, 6.1, 6.12, and the newest.
+const SUITES: [(&str, &str); 4] = [
+    ("debian", "bullseye"),
+    ("debian", "bookworm"),
+    ("debian-security", "bookworm-security"),
+    ("debian", "sid"),
+];
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Lists of packages in a directory of their own; the machine's stay as they are.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    options: Vec<String>,
+}
+
+impl Archive {
+    /// Fetches the lists of every suite.
+    ///
+    /// # Errors
+    /// Without apt, without Debian's keys, or when the archive cannot be reached.
+    pub(crate) fn fetch() -> Result<Self> {
+        ensure!(
+            process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
+            "find apt-get and dpkg-deb, which fetch and unpack Debian's kernels"
+        );
+        ensure!(
+            Path::new(KEYRING).exists(),
+            "find {KEYRING} (install debian-archive-keyring)"
+        );
+        let directory = process::target().join("vm/apt");
+        for part in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(directory.join(part)).context("make room for lists of packages")?;
+        }
+        let sources = directory.join("sources.list");
+        let lines = SUITES.map(|(archive, suite)| {
+            format!("deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
+        });
+        fs::write(&sources, lines.concat()).context("write the sources of packages")?;
+        let archive = Self {
+            options: options(&directory, &sources),
+        };
+        process::run(archive.apt("apt-get").args(["--quiet=2", "update"]))?;
+        Ok(archive)
+    }
+
+    /// A command of apt that sees these lists only.
+    fn apt(&self, program: &str) -> Command {
+        let mut command = process::command(program);
+        command.args(self.options.iter().flat_map(|option| ["-o", option]));
+        command
+    }
+
+    /// Names of packages that begin with `prefix`.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let text = stdout(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Names of packages that `package` depends on.
+    pub(crate) fn dependencies(&self, package: &str) -> Result<Vec<String>> {
+        let text = stdout(
+            self.apt("apt-cache")
+                .args(["depends", "--important", package]),
+        )?;
+        let names = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Downloads `packages` and unpacks them into `directory`.
+    pub(crate) fn unpack(&self, packages: &[String], directory: &Path) -> Result<()> {
+        unpack(self.apt("apt-get"), packages, directory)
+    }
+}
+
+/// The options that keep apt to files below `directory`.
+fn options(directory: &Path, sources: &Path) -> Vec<String> {
+    let directory = directory.display();
+    vec![
+        format!("Dir::Etc::sourcelist={}", sources.display()),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        "Dir::Etc::preferencesparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={directory}/lists"),
+        format!("Dir::Cache={directory}/cache"),
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+        "Acquire::Languages=none".to_owned(),
+        // The user's own files are no other user's to read.
+        "APT::Sandbox::User=".to_owned(),
+        "Debug::NoLocking=1".to_owned(),
+    ]
+}
+
+/// Unpacks `packages` of this machine's release into `directory`, with everything they need that is
+/// not installed here. The machine stays as it is.
+pub(crate) fn unpack_with_dependencies(packages: &[&str], directory: &Path) -> Result<()> {
+    let text = stdout(
+        process::command("apt-get")
+            .args(["install", "--simulate", "--no-install-recommends"])
+            .args(packages),
+    )?;
+    let missing: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    let mut apt = process::command("apt-get");
+    apt.args(["-o", "APT::Sandbox::User="]);
+    unpack(apt, &missing, directory)
+}
+
+fn unpack(mut apt: Command, packages: &[String], directory: &Path) -> Result<()> {
+    let downloads = tempfile::tempdir().context("make room for packages")?;
+    let mut download = apt.args(["--quiet=2", "download"]);
+    download = download.args(packages).current_dir(downloads.path());
+    process::run(download)?;
+    for package in files(downloads.path())? {
+        let mut unpack = process::command("dpkg-deb");
+        unpack.arg("--extract").arg(&package).arg(directory);
+        let output = unpack.output().context("run dpkg-deb")?;
+        ensure!(output.status.success(), "unpack {}", package.display());
+    }
+    Ok(())
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+    entries.collect()
+}
+
+/// What a command says, when it succeeds.
+pub(crate) fn stdout(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("run {name}"))?;
+    ensure!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
