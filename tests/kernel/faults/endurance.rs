@@ -53,8 +53,8 @@ struct Nobody;
 
 impl Sink for Nobody {
     fn packets(&mut self, _: &[PacketRecord]) {}
-    fn frame(&mut self, _: &traffic_ebpf::record::FrameHeader, _: &[u8]) {}
-    fn excerpt(&mut self, _: &traffic_ebpf::record::FrameHeader, _: &[u8]) {}
+    fn frames(&mut self, _: traffic_user::capture_file::Run<'_>) {}
+    fn excerpt(&mut self, _: &traffic_ebpf::record::ExcerptHeader, _: &[u8]) {}
 }
 
 fn attaching_and_detaching_leaks_nothing() -> Result<()> {
@@ -71,12 +71,12 @@ async fn cycles() -> Result<()> {
     let interfaces = Interfaces::list().await?.select(&[VETH.to_owned()])?;
     // Memory that is kept for the next time is there after the first few.
     for time in 0..4 {
-        cycle(&interfaces, time).await?;
+        cycle(&interfaces, time)?;
     }
     let (descriptors_before, memory_before) = (descriptors()?, resident_kib(std::process::id())?);
     let mut objects = Vec::new();
     for time in 0..long::cycles() {
-        objects = cycle(&interfaces, time).await?;
+        objects = cycle(&interfaces, time)?;
     }
     let memory = resident_kib(std::process::id())?;
     let grown = memory.saturating_sub(memory_before);
@@ -97,7 +97,7 @@ async fn cycles() -> Result<()> {
 }
 
 /// Returns what the session held.
-async fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests::bpf::Object>> {
+fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests::bpf::Object>> {
     let hook = [HookChoice::Tc, HookChoice::Xdp][usize::from(time % 2 == 1)];
     let settings = Settings {
         joins: true,

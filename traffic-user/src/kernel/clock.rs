@@ -90,6 +90,11 @@ impl WallClock {
         stepped.then_some(offset - before)
     }
 
+    /// Wall-clock time minus monotonic time, in nanoseconds, for time stamps from now on.
+    pub(super) fn offset_ns(&self) -> i64 {
+        self.offsets.back().map_or(0, |&(_, offset)| offset)
+    }
+
     /// Nanoseconds since the Unix epoch of a monotonic time stamp.
     pub(super) fn wall_ns(&self, monotonic_ns: u64) -> u64 {
         let offset = self

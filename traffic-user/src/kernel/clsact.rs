@@ -55,6 +55,7 @@ fn ask(socket: &Socket, question: RouteNetlinkMessage, flags: u16) -> io::Result
         while !rest.is_empty() {
             let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
                 .map_err(io::Error::other)?;
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
             match answer.payload {
                 NetlinkPayload::Done(_) => return Ok(answers),
                 NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),

@@ -12,6 +12,7 @@ mod clsact;
 mod explain;
 mod fill;
 mod gate;
+mod gathered;
 mod hooks;
 mod host;
 mod interfaces;

@@ -6,11 +6,7 @@ use aya::{Ebpf, maps::RingBuf};
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
-use traffic_ebpf::{
-    record::{BATCH_HEADER_BYTES, Batch, Summary},
-    tally::Counters,
-    timeline::Shape,
-};
+use traffic_ebpf::{tally::Counters, timeline::Shape};
 
 use super::{
     attach::AttachError,
@@ -19,6 +15,7 @@ use super::{
     explain::Explain,
     fill::RingFill,
     gate::GateControl,
+    gathered::Gathered,
     hooks::{Attached, HookChoice, Hooks},
     interfaces::Interface,
     load::{self, LoadError, Settings},
@@ -54,7 +51,7 @@ pub struct Session {
     attached: Vec<Attached>,
     shape: Shape,
     gate: GateControl,
-    batches: SharedArray<Batch>,
+    gathered: Gathered,
     ring: AsyncFd<RingReader>,
     fill: RingFill,
     most_unread: u64,
@@ -104,17 +101,17 @@ impl Session {
         let ring =
             unsafe { AsyncFd::register_with_interest(RingReader::new(ring), Interest::READABLE) };
         let ring = ring.map_err(|error| SessionError::Ring(error.into()))?;
-        if settings.summaries {
+        if settings.summaries || settings.snaplen > 0 {
             load::program(&mut ebpf, "traffic_flush")?;
         }
         let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
-        let batches = share(&ebpf, "BATCHES", loaded.cpus)?;
+        let gathered = Gathered::new(&ebpf, loaded.cpus, settings.snaplen > 0)?;
         let hooks = Hooks::new(hook, directions, loaded.room);
         let broker = Broker::start(ebpf, hooks).map_err(SessionError::Split)?;
         let mut session = Self {
             shape: loaded.shape,
             gate,
-            batches,
+            gathered,
             ring,
             fill,
             most_unread: 0,
@@ -188,6 +185,7 @@ impl Session {
 
     /// Opens the gate: from here on every frame counts.
     pub fn open(&mut self) {
+        self.gate.set_wall_offset(self.clock.offset_ns());
         self.opened_ns = self.gate.open();
     }
 
@@ -234,28 +232,21 @@ impl Session {
         items == DRAIN_ITEMS
     }
 
-    /// Sends up batches that wait on CPUs where no packet pushes them on. Call it on every tick.
+    /// Sends up what waits on CPUs where no packet pushes it on. Call it on every tick.
     pub fn flush_waiting(&mut self) {
-        let waiting: Vec<u32> = (0..self.batches.len())
-            .filter(|&cpu| self.batch_count(cpu) != 0)
-            .filter_map(|cpu| u32::try_from(cpu).ok())
-            .collect();
-        for cpu in waiting {
+        for cpu in self.gathered.waiting() {
             if let Err(error) = self.broker.flush(cpu) {
                 log::debug!("flush CPU {cpu}: {error}");
             }
         }
     }
 
-    fn batch_count(&self, cpu: usize) -> u32 {
-        // SAFETY: an aligned word of the mapping; the kernel stores it whole.
-        unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() }
-    }
-
     /// Follows the wall clock. Call it on every tick. Returns the step in nanoseconds when the
     /// clock was set.
     pub fn tick_clock(&mut self) -> Option<i64> {
-        self.clock.tick()
+        let step_ns = self.clock.tick();
+        self.gate.set_wall_offset(self.clock.offset_ns());
+        step_ns
     }
 
     /// Counters so far, by interface number × 2 + direction.
@@ -326,17 +317,8 @@ impl Session {
         let over_ns = self.opened_ns.saturating_add(self.planned_ns);
         self.closed_ns = self.gate.close().min(over_ns);
         while self.drain(sink) {}
-        for cpu in 0..self.batches.len() {
-            let records = self.batch_count(cpu) as usize;
-            if records != 0 {
-                let bytes = BATCH_HEADER_BYTES + records * size_of::<Summary>();
-                // SAFETY: the mapping holds the whole batch, and with the gate closed and no
-                // program running nothing writes it.
-                let batch =
-                    unsafe { std::slice::from_raw_parts(self.batches.at(cpu).cast::<u8>(), bytes) };
-                self.ring.get_mut().deliver_batch(batch, &self.clock, sink);
-            }
-        }
+        let ring = self.ring.get_mut();
+        self.gathered.deliver(ring, &self.clock, sink);
         Ok(snapshot::read(
             &self.broker,
             self.shape,

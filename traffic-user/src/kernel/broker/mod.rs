@@ -19,7 +19,7 @@ use traffic_ebpf::{
 
 use self::{
     serve::Holder,
-    wire::{DONE, Request, get},
+    wire::{DONE, Query, Request, get},
 };
 use super::{
     hooks::{Attached, Hooks},
@@ -122,22 +122,18 @@ fn gone(error: io::Error) -> LoadError {
 impl Counted for Broker {
     fn counters(&self, interfaces: usize) -> Result<Vec<Counters>, LoadError> {
         let interfaces = u32::try_from(interfaces).unwrap_or(u32::MAX);
-        get(&mut self.ask(&Request::Counters(interfaces))?).map_err(gone)
+        get(&mut self.ask(&Request::Read(Query::Counters(interfaces)))?).map_err(gone)
     }
 
     fn slots(&self, first: u32, last: u32) -> Result<Vec<(u32, SlotCounts)>, LoadError> {
-        let mut answer = self.ask(&Request::Slots(first, last))?;
+        let mut answer = self.ask(&Request::Read(Query::Slots(first, last)))?;
         let indexes: Vec<u32> = get(&mut answer).map_err(gone)?;
         let counts = get(&mut answer).map_err(gone)?;
         Ok(indexes.into_iter().zip(counts).collect())
     }
 
     fn numbered(&self, class: Class) -> Result<Vec<(NumberedKey, Count)>, LoadError> {
-        let request = match class {
-            Class::Places => Request::Numbered,
-            Class::Slots => Request::SlotNumbered,
-        };
-        let mut answer = self.ask(&request)?;
+        let mut answer = self.ask(&Request::Read(Query::Numbered(class)))?;
         let keys: Vec<NumberedKey> = get(&mut answer).map_err(gone)?;
         let counts = get(&mut answer).map_err(gone)?;
         Ok(keys.into_iter().zip(counts).collect())

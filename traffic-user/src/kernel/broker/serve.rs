@@ -13,13 +13,10 @@ use caps::{CapSet, Capability, errors::CapsError};
 
 use super::{
     super::{
-        attach::HookKind,
-        hooks::Hooks,
-        load::LoadError,
-        promiscuous::Promiscuous,
-        snapshot::{Class, Counted as _},
+        attach::HookKind, hooks::Hooks, load::LoadError, promiscuous::Promiscuous,
+        snapshot::Counted as _,
     },
-    wire::{self, REQUEST_BYTES, Request},
+    wire::{self, Query, REQUEST_BYTES, Request},
 };
 use crate::sandbox::Policy;
 
@@ -84,26 +81,33 @@ impl Holder {
             }
             Request::Seal(joins) => self.seal(*joins)?,
             Request::Flush(cpu) => self.flush(*cpu),
-            read => self
-                .read(read, &mut answer)
-                .map_err(|error| error.to_string())?,
+            Request::Read(query) => {
+                let read = self.read(*query, &mut answer);
+                read.map_err(|error| error.to_string())?;
+            }
+            // The conversation is over then.
+            Request::Detach => {}
         }
         Ok(answer)
     }
 
-    fn read(&self, request: &Request, answer: &mut Vec<u8>) -> Result<(), LoadError> {
-        match request {
-            Request::Counters(interfaces) => {
-                wire::put(answer, &self.ebpf.counters(*interfaces as usize)?);
+    fn read(&self, query: Query, answer: &mut Vec<u8>) -> Result<(), LoadError> {
+        match query {
+            Query::Counters(interfaces) => {
+                wire::put(answer, &self.ebpf.counters(interfaces as usize)?);
             }
-            Request::Slots(first, last) => {
-                let slots = self.ebpf.slots(*first, *last)?;
+            Query::Slots(first, last) => {
+                let slots = self.ebpf.slots(first, last)?;
                 let (indexes, counts): (Vec<_>, Vec<_>) = slots.into_iter().unzip();
                 wire::put(answer, &indexes);
                 wire::put(answer, &counts);
             }
-            Request::SlotNumbered => put_numbered(&self.ebpf, Class::Slots, answer)?,
-            _ => put_numbered(&self.ebpf, Class::Places, answer)?,
+            Query::Numbered(class) => {
+                let numbered = self.ebpf.numbered(class)?;
+                let (keys, counts): (Vec<_>, Vec<_>) = numbered.into_iter().unzip();
+                wire::put(answer, &keys);
+                wire::put(answer, &counts);
+            }
         }
         Ok(())
     }
@@ -157,11 +161,4 @@ impl Holder {
         caps::set(None, CapSet::Effective, &effective)?;
         Ok(is_refused)
     }
-}
-
-fn put_numbered(ebpf: &Ebpf, class: Class, answer: &mut Vec<u8>) -> Result<(), LoadError> {
-    let (keys, counts): (Vec<_>, Vec<_>) = ebpf.numbered(class)?.into_iter().unzip();
-    wire::put(answer, &keys);
-    wire::put(answer, &counts);
-    Ok(())
 }

@@ -8,7 +8,7 @@ use traffic_ebpf::{
     timeline::SlotCounts,
 };
 
-use super::super::{attach::HookKind, interfaces::Interface, load::Pod};
+use super::super::{attach::HookKind, interfaces::Interface, load::Pod, snapshot::Class};
 
 /// Bytes of a request: four words and a name.
 pub(super) const REQUEST_BYTES: usize = 4 * 4 + NAME_BYTES;
@@ -28,16 +28,21 @@ pub(super) enum Request {
     Seal(bool),
     /// Send up what waits on this CPU.
     Flush(u32),
+    /// Tell what was counted.
+    Read(Query),
+    /// Detach from everything, and end.
+    Detach,
+}
+
+/// Numbers that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Query {
     /// The counters of so many interfaces.
     Counters(u32),
     /// Time slots, the last one counted in.
     Slots(u32, u32),
-    /// Numbered classes by place.
-    Numbered,
-    /// Numbered classes by time slot.
-    SlotNumbered,
-    /// Detach from everything, and end.
-    Detach,
+    /// Numbered classes.
+    Numbered(Class),
 }
 
 impl Request {
@@ -55,10 +60,10 @@ impl Request {
             Self::Promiscuous(ifindex) => ([3, *ifindex, 0, 0], ""),
             Self::Seal(joins) => ([4, u32::from(*joins), 0, 0], ""),
             Self::Flush(cpu) => ([5, *cpu, 0, 0], ""),
-            Self::Counters(interfaces) => ([6, *interfaces, 0, 0], ""),
-            Self::Slots(first, last) => ([7, *first, *last, 0], ""),
-            Self::Numbered => ([8, 0, 0, 0], ""),
-            Self::SlotNumbered => ([9, 0, 0, 0], ""),
+            Self::Read(Query::Counters(interfaces)) => ([6, *interfaces, 0, 0], ""),
+            Self::Read(Query::Slots(first, last)) => ([7, *first, *last, 0], ""),
+            Self::Read(Query::Numbered(Class::Places)) => ([8, 0, 0, 0], ""),
+            Self::Read(Query::Numbered(Class::Slots)) => ([9, 0, 0, 0], ""),
             Self::Detach => ([10, 0, 0, 0], ""),
         };
         let mut bytes = [0; REQUEST_BYTES];
@@ -83,10 +88,10 @@ impl Request {
             3 => Self::Promiscuous(first),
             4 => Self::Seal(first != 0),
             5 => Self::Flush(first),
-            6 => Self::Counters(first),
-            7 => Self::Slots(first, second),
-            8 => Self::Numbered,
-            9 => Self::SlotNumbered,
+            6 => Self::Read(Query::Counters(first)),
+            7 => Self::Read(Query::Slots(first, second)),
+            8 => Self::Read(Query::Numbered(Class::Places)),
+            9 => Self::Read(Query::Numbered(Class::Slots)),
             10 => Self::Detach,
             _ => return None,
         })
@@ -219,10 +224,10 @@ mod tests {
             Request::Promiscuous(4),
             Request::Seal(true),
             Request::Flush(2),
-            Request::Counters(5),
-            Request::Slots(1, u32::MAX),
-            Request::Numbered,
-            Request::SlotNumbered,
+            Request::Read(Query::Counters(5)),
+            Request::Read(Query::Slots(1, u32::MAX)),
+            Request::Read(Query::Numbered(Class::Places)),
+            Request::Read(Query::Numbered(Class::Slots)),
             Request::Detach,
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
