@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Only sections whose titles have this in them.
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
+    /// Only tools whose names have one of these in them, beside no tool at all; repeat for several.
+    #[arg(long, value_name = "WORDS")]
+    tool: Vec<String>,
     /// Directory for bench.md and bench.json.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
@@ -110,7 +113,7 @@ pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let mut tables: Vec<Table> = sections(seconds)
         .into_iter()
         .filter(|section| is_wanted(section, args.only.as_deref()))
-        .map(Table::new)
+        .map(|section| Table::new(section, &args.tool))
         .collect();
     for repetition in 0..repetitions {
         eprintln!("repetition {} of {repetitions}", repetition + 1);
@@ -142,8 +145,9 @@ fn is_wanted(section: &Section, only: Option<&str>) -> bool {
 }
 
 impl Table {
-    fn new(section: Section) -> Self {
-        let rows = section.cases.into_iter().map(|case| Row {
+    fn new(section: Section, tools: &[String]) -> Self {
+        let cases = section.cases.into_iter();
+        let rows = cases.filter(|case| case.is_wanted(tools)).map(|case| Row {
             skipped: case.missing(),
             case,
             runs: Vec::new(),

@@ -17,12 +17,13 @@ use anyhow::{Result, ensure};
 use traffic_ebpf::{
     config::{LINK_ETHERNET, LINK_IP},
     parse::{Link, parse},
-    record::{EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Headers},
+    record::{EXCERPT_BYTES, ExcerptHeader, FLAG_EGRESS, Headers},
 };
 use traffic_tests::corpus;
 use traffic_user::{
+    capture_file::Run,
     kernel::{Access, Bench, BenchError, PacketProgram, Settings, Sink},
-    record::PacketRecord,
+    record::{Direction, PacketRecord},
 };
 
 use crate::{answer::Frame, collect_files, generated, read};
@@ -333,8 +334,16 @@ fn shortest(program: PacketProgram, data: &[u8]) -> usize {
 #[derive(Default)]
 struct Up {
     records: Vec<PacketRecord>,
-    frames: Vec<(FrameHeader, Vec<u8>)>,
-    excerpts: Vec<(FrameHeader, Vec<u8>)>,
+    frames: Vec<Captured>,
+    excerpts: Vec<(ExcerptHeader, Vec<u8>)>,
+}
+
+/// A frame for a capture file.
+struct Captured {
+    timestamp_ns: u64,
+    wire_len: u32,
+    direction: Direction,
+    data: Vec<u8>,
 }
 
 impl Sink for Up {
@@ -342,11 +351,16 @@ impl Sink for Up {
         self.records.extend_from_slice(records);
     }
 
-    fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
-        self.frames.push((*header, data.to_vec()));
+    fn frames(&mut self, run: Run<'_>) {
+        self.frames.extend(run.blocks().map(|block| Captured {
+            timestamp_ns: block.frame.timestamp_ns,
+            wire_len: block.frame.wire_len,
+            direction: block.frame.direction,
+            data: block.frame.data.to_vec(),
+        }));
     }
 
-    fn excerpt(&mut self, header: &FrameHeader, data: &[u8]) {
+    fn excerpt(&mut self, header: &ExcerptHeader, data: &[u8]) {
         self.excerpts.push((*header, data.to_vec()));
     }
 }
@@ -364,11 +378,21 @@ impl Up {
         let [frame] = &self.frames[..] else {
             anyhow::bail!("{} frames", self.frames.len());
         };
-        same_frame("frame", frame, record, &data[..data.len().min(reach)])?;
+        ensure!(
+            frame.data == data[..data.len().min(reach)],
+            "the frame has other bytes: {:02x?}",
+            frame.data
+        );
+        ensure!(
+            frame.wire_len == record.wire_len()
+                && frame.timestamp_ns == record.timestamp_ns()
+                && frame.direction == record.direction(),
+            "the frame has other lengths, time or direction"
+        );
         let start = &data[..data.len().min(EXCERPT_BYTES as usize)];
         match &self.excerpts[..] {
             [] => ensure!(!expected.wants_excerpt(), "no excerpt"),
-            [excerpt] if expected.wants_excerpt() => same_frame("excerpt", excerpt, record, start)?,
+            [excerpt] if expected.wants_excerpt() => same_excerpt(excerpt, record, start)?,
             excerpts => anyhow::bail!("{} excerpts", excerpts.len()),
         }
         Ok(())
@@ -383,19 +407,18 @@ fn same_headers(kernel: &Headers, expected: &Headers) -> Result<()> {
     Ok(())
 }
 
-fn same_frame(
-    what: &str,
-    (header, bytes): &(FrameHeader, Vec<u8>),
+fn same_excerpt(
+    (header, bytes): &(ExcerptHeader, Vec<u8>),
     record: &PacketRecord,
     data: &[u8],
 ) -> Result<()> {
-    ensure!(bytes == data, "the {what} has other bytes: {bytes:02x?}");
+    ensure!(bytes == data, "the excerpt has other bytes: {bytes:02x?}");
     ensure!(
         header.wire_len == record.wire_len()
             && header.timestamp_ns == record.timestamp_ns()
             && header.flags == record.headers().flags
             && header.protocol == record.headers().protocol,
-        "the {what} says {header:?}"
+        "the excerpt says {header:?}"
     );
     Ok(())
 }

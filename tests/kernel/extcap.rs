@@ -68,6 +68,11 @@ fn tshark_lists_and_captures() -> Result<()> {
     let captured = tshark(&["-i", &interface, "-c", "6", "-a", "duration:20"])
         .args(["-T", "fields", "-e", "ip.src", "-e", "frame.interface_name"])
         .output();
+    let replies = ["-f", "icmp[icmptype] == icmp-echoreply"];
+    let filtered = tshark(&["-i", &interface, "-c", "4", "-a", "duration:20"])
+        .args(replies)
+        .args(["-T", "fields", "-e", "icmp.type"])
+        .output();
     ping.kill()?;
     ping.wait()?;
     let captured = captured?;
@@ -79,6 +84,13 @@ fn tshark_lists_and_captures() -> Result<()> {
             .count()
             >= 4,
         "{text}{complaint}"
+    );
+    let filtered = filtered?;
+    let types = String::from_utf8(filtered.stdout)?;
+    ensure!(
+        types.lines().eq(["0"; 4]),
+        "{types}{}",
+        String::from_utf8_lossy(&filtered.stderr)
     );
     Ok(())
 }

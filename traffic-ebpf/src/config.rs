@@ -26,7 +26,8 @@ pub struct Config {
     pub count_limit: u64,
     /// Nanoseconds after opening at which the gate counts as closed; 0 = no limit.
     pub planned_ns: u64,
-    /// Unread bytes in the ring from which on an item wakes user space.
+    /// Unread bytes in the ring from which on an item wakes user space. Frames that are gathered
+    /// travel up before they are more than this.
     pub wake_bytes: u64,
     /// Shape of the time slots.
     pub shape: Shape,
@@ -77,8 +78,10 @@ pub struct Gate {
     pub closed_ns: u64,
     /// 1 = user space was woken and has not emptied the ring since.
     pub woken: u64,
+    /// Wall-clock time minus monotonic time in nanoseconds; user space keeps it true.
+    pub wall_offset_ns: u64,
     /// Explicit padding.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }
 
 const _: () = assert!(size_of::<Config>() == 3 * 8 + 16 + 10 * 4);

@@ -20,7 +20,9 @@ unsafe impl<const N: usize> WireHeader for [u8; N] {}
 // SAFETY: `repr(C)` of integers and arrays of integers, without implicit padding.
 unsafe impl WireHeader for crate::record::Summary {}
 // SAFETY: as above.
-unsafe impl WireHeader for crate::record::FrameHeader {}
+unsafe impl WireHeader for crate::record::ExcerptHeader {}
+// SAFETY: as above.
+unsafe impl WireHeader for crate::record::RunHeader {}
 // SAFETY: `repr(C)`: two addresses as bytes and a `u16`.
 unsafe impl WireHeader for EthHdr {}
 // SAFETY: `repr(C)` of bytes and a `u16`.

@@ -175,14 +175,13 @@ pub enum Link {
     },
 }
 
-/// Parses `packet` into `headers`. It never fails: what is known before an error stays, and the
-/// error is in [`Headers::status`].
+/// Parses `packet` into `headers`, which must be [`Headers::EMPTY`]. It never fails: what is known
+/// before an error stays, and the error is in [`Headers::status`].
 ///
 /// Returns the bytes from the link header to the end of the TCP or UDP header, which every segment
 /// of a super-frame repeats; 0 where there is no such header.
 #[inline(always)]
 pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Headers) -> u32 {
-    *headers = Headers::EMPTY;
     let mut walk = Walk {
         packet,
         headers,

@@ -222,9 +222,9 @@ pub const BATCH_HEADER_BYTES: usize = 64;
 pub enum Kind {
     /// A [`Batch`], cut after its last record.
     Batch = 1,
-    /// A [`FrameHeader`] with a frame asked for by a capture file.
-    Frame = 2,
-    /// A [`FrameHeader`] with the first [`EXCERPT_BYTES`] of a DNS or ARP frame or a fragment.
+    /// A [`RunHeader`] with frames asked for by a capture file.
+    Frames = 2,
+    /// An [`ExcerptHeader`] with the first [`EXCERPT_BYTES`] of a DNS or ARP frame or a fragment.
     Excerpt = 3,
 }
 
@@ -234,7 +234,7 @@ impl Kind {
     pub const fn from_code(code: u32) -> Option<Self> {
         match code {
             1 => Some(Self::Batch),
-            2 => Some(Self::Frame),
+            2 => Some(Self::Frames),
             3 => Some(Self::Excerpt),
             _ => None,
         }
@@ -298,11 +298,11 @@ pub struct Single {
 /// Bytes of a DNS or ARP frame or a fragment that travel up whatever the sampling.
 pub const EXCERPT_BYTES: u32 = 512;
 
-/// What stands in front of a frame in the ring. The item may be longer than the frame.
+/// What stands in front of an excerpt in the ring. The item may be longer than the excerpt.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameHeader {
-    /// [`Kind::Frame`] or [`Kind::Excerpt`].
+pub struct ExcerptHeader {
+    /// [`Kind::Excerpt`].
     pub kind: u32,
     /// Bytes of the frame that follow.
     pub cap_len: u32,
@@ -316,11 +316,50 @@ pub struct FrameHeader {
     pub flags: u8,
     /// As [`Headers::protocol`].
     pub protocol: u8,
-    /// Frames of this interface and direction that this CPU has lost so far, modulo 2^32: what
-    /// the last frame that came up from here did not count was lost between the two.
-    pub lost: u32,
-    /// Number of that CPU.
-    pub cpu: u32,
+}
+
+/// What stands in front of frames in the ring. They follow as they will lie in a capture file:
+/// enhanced packet blocks of pcapng, little-endian, with the interface's number in this run and
+/// nanoseconds since the Unix epoch. The item may be longer than they are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunHeader {
+    /// [`Kind::Frames`].
+    pub kind: u32,
+    /// Bytes of the blocks that follow.
+    pub bytes: u32,
+    /// Number of the blocks.
+    pub frames: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// Bytes of frames that a CPU gathers before they travel up.
+pub const RUN_BYTES: usize = 32 << 10;
+/// Longest frame that is gathered; longer ones travel alone. A power of two.
+pub const GATHERED_BYTES: usize = 2048;
+/// Bytes of a block in front of the frame: type, length, interface, time (8), both lengths.
+pub const BLOCK_HEADER_BYTES: usize = 28;
+/// Bytes of a block behind the frame and its padding: the flags option, the end of options, the
+/// length.
+pub const BLOCK_TRAILER_BYTES: usize = 16;
+/// Bytes of the option that tells how many frames were lost, where some were.
+pub const DROP_COUNT_BYTES: usize = 12;
+/// Most bytes of a block without its frame: padding, and a tag's shift beyond what is captured.
+pub const BLOCK_EXTRA_BYTES: usize =
+    BLOCK_HEADER_BYTES + 3 + DROP_COUNT_BYTES + BLOCK_TRAILER_BYTES + 17;
+
+/// Frames that one CPU gathers.
+///
+/// Only that CPU writes them while the gate is open; user space reads `frames` of the header to
+/// see which CPUs have some in hand.
+#[repr(C, align(64))]
+pub struct Run {
+    /// What is there.
+    pub header: RunHeader,
+    /// The blocks; the room beyond [`RUN_BYTES`] is for the verifier, which does not see that
+    /// offset and length together stay below.
+    pub blocks: [u8; RUN_BYTES + GATHERED_BYTES + 2 * BLOCK_EXTRA_BYTES],
 }
 
 const _: () = assert!(size_of::<Headers>() == 50);
@@ -328,4 +367,5 @@ const _: () = assert!(size_of::<Summary>() == 64);
 const _: () = assert!(size_of::<Single>() == BATCH_HEADER_BYTES + 64);
 const _: () = assert!(size_of::<Batch>() == BATCH_HEADER_BYTES + 64 * (BATCH_RECORDS + 1));
 const _: () = assert!(core::mem::offset_of!(Batch, records) == BATCH_HEADER_BYTES);
-const _: () = assert!(size_of::<FrameHeader>() == 32);
+const _: () = assert!(size_of::<ExcerptHeader>() == 24);
+const _: () = assert!(size_of::<RunHeader>() == 16);

@@ -17,6 +17,8 @@ pub enum Tally {
     FramesSampledOut,
     /// Sampled frames that found the ring full.
     FramesLost,
+    /// Those of them that a later frame of the same place and CPU told of.
+    FramesLostTold,
     /// Excerpts of DNS, ARP and fragments that were sent.
     ExcerptsSent,
     /// Excerpts of DNS, ARP and fragments that found the ring full.

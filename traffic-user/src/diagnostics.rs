@@ -1,6 +1,9 @@
 //! Lines on stderr: the log, and what else is said while a capture runs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    io::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -19,8 +22,13 @@ pub fn say(line: &str) {
     match &mut *held() {
         Some(lines) if lines.len() < HELD_LINES => lines.push(line.to_owned()),
         Some(_) => {}
-        None => eprintln!("{line}"),
+        None => print(line),
     }
+}
+
+/// A terminal that went away hears nothing; what is still to be done matters more.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Keeps lines back from now on.
@@ -32,7 +40,7 @@ pub fn hold() {
 pub fn release() {
     let lines = held().take().unwrap_or_default();
     for line in lines {
-        eprintln!("{line}");
+        print(&line);
     }
 }
 

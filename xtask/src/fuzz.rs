@@ -1,5 +1,6 @@
 //! Runs the fuzz targets, each for a bounded time.
 
+mod kept;
 mod seeds;
 
 use std::{
@@ -14,7 +15,7 @@ use clap::Args;
 use crate::{process, setup::Setup};
 
 /// The targets in `tests/fuzz/`.
-const TARGETS: [&str; 4] = ["parse", "capture_file", "round_trip", "dns"];
+const TARGETS: [&str; 5] = ["parse", "capture_file", "round_trip", "dns", "filter"];
 /// Longest input. Capture files of this size hold hundreds of packets.
 const MAX_BYTES: u32 = 65_536;
 /// Seconds after which an input counts as a hang.
@@ -28,6 +29,10 @@ pub(crate) struct Fuzz {
     /// Time for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
+    /// Keep the shortest inputs that reach something new in `tests/fuzz/kept`, where ordinary tests
+    /// replay them. Without `TRAFFIC_CORPUS` nothing of other people's captures is among them.
+    #[arg(long)]
+    keep: bool,
     /// Targets to run; without one, all of them.
     #[arg(value_name = "TARGET", value_parser = TARGETS)]
     targets: Vec<String>,
@@ -51,6 +56,8 @@ impl Fuzz {
     fn target(&self, target: &str, captures: Option<&Path>) -> Result<()> {
         let found = directory(&format!("found/{target}"))?;
         let failures = directory(&format!("failures/{target}"))?;
+        let kept = Path::new("tests/fuzz/kept").join(target);
+        kept::unpack(&kept, &found)?;
         let mut cargo = process::cargo();
         cargo
             // The sanitizer's flags are unstable.
@@ -70,14 +77,18 @@ impl Fuzz {
             .arg(format!("-malloc_limit_mb={ALLOCATION_MEBIBYTES}"))
             .arg(format!("-artifact_prefix={}/", failures.display()))
             .arg("-print_final_stats=1");
-        process::run(&mut cargo)
+        process::run(&mut cargo)?;
+        if self.keep {
+            kept::keep(&found, &kept)?;
+        }
+        Ok(())
     }
 }
 
 /// Inputs to begin with: capture files as they are, or what was cut out of them.
 fn seeds_for(target: &str, captures: &Path) -> Result<PathBuf> {
     let cut = match target {
-        "parse" => seeds::packet,
+        "parse" | "filter" => seeds::packet,
         "dns" => seeds::dns_message,
         _ => return Ok(captures.to_owned()),
     };

@@ -226,6 +226,13 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
 }
 
 impl Case {
+    /// Whether its name has one of `words` in it; every case has none of no words, and no tool is
+    /// always wanted, because it is what others are compared with.
+    pub(super) fn is_wanted(&self, words: &[String]) -> bool {
+        let named = words.iter().any(|word| self.name.contains(word.as_str()));
+        words.is_empty() || self.line.is_empty() || named
+    }
+
     /// What is missing to run it.
     pub(super) fn missing(&self) -> Option<String> {
         let tool = self.line.split_whitespace().next()?;

@@ -13,7 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use traffic_ebpf::record::FrameHeader;
+use traffic_ebpf::record::ExcerptHeader;
 use traffic_tests::{
     Test,
     netns::{Namespace, VETH},
@@ -22,6 +22,7 @@ use traffic_tests::{
     wait_until,
 };
 use traffic_user::{
+    capture_file::Run,
     kernel::{HookChoice, Interfaces, Session, Settings, Sink},
     record::PacketRecord,
 };
@@ -178,9 +179,9 @@ impl Sink for Arrivals {
         self.0.extend(records.iter().map(after));
     }
 
-    fn frame(&mut self, _: &FrameHeader, _: &[u8]) {}
+    fn frames(&mut self, _: Run<'_>) {}
 
-    fn excerpt(&mut self, _: &FrameHeader, _: &[u8]) {}
+    fn excerpt(&mut self, _: &ExcerptHeader, _: &[u8]) {}
 }
 
 async fn session() -> Result<Session> {

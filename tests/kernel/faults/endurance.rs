@@ -53,8 +53,8 @@ struct Nobody;
 
 impl Sink for Nobody {
     fn packets(&mut self, _: &[PacketRecord]) {}
-    fn frame(&mut self, _: &traffic_ebpf::record::FrameHeader, _: &[u8]) {}
-    fn excerpt(&mut self, _: &traffic_ebpf::record::FrameHeader, _: &[u8]) {}
+    fn frames(&mut self, _: traffic_user::capture_file::Run<'_>) {}
+    fn excerpt(&mut self, _: &traffic_ebpf::record::ExcerptHeader, _: &[u8]) {}
 }
 
 fn attaching_and_detaching_leaks_nothing() -> Result<()> {

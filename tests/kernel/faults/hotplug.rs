@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use traffic_tests::{
     Test,
     ledger::balanced,
@@ -33,6 +34,11 @@ pub(crate) const TESTS: Tests = &[
         "an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on",
         NEEDS,
         an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on,
+    ),
+    Test::new(
+        "interfaces_whose_events_were_lost_are_found",
+        NEEDS,
+        interfaces_whose_events_were_lost_are_found,
     ),
     Test::new(
         "an_interface_that_cannot_join_is_named",
@@ -228,6 +234,48 @@ fn an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on() -> Result<()
     ensure!(packets(&captured)[VETH] == 30);
     ensure!(notes(&captured).contains("renamed to lan0 during the capture"));
     Ok(())
+}
+
+/// More come and go than the kernel keeps messages for, while nobody reads them.
+fn interfaces_whose_events_were_lost_are_found() -> Result<()> {
+    const PAIRS: u32 = 400;
+    const KEPT: u32 = 5;
+    let here = Namespace::new()?;
+    here.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1")?;
+    let directory = tempfile::tempdir()?;
+    let batch = directory.path().join("batch");
+    let add = (0..PAIRS).map(|n| format!("link add a{n} type veth peer name b{n}\n"));
+    let remove = (KEPT..PAIRS).map(|n| format!("link delete a{n}\n"));
+    let last = ["link add last type veth peer name tsal\n".to_owned()];
+    let lines: String = add.chain(remove).chain(last).collect();
+    std::fs::write(&batch, lines)?;
+    let mut capture = Capture::start(&here, &["-i", "any", "-d", "0"])?;
+    capture.signal(Signal::SIGSTOP)?;
+    here.run(&format!("ip -batch {}", path(&batch)?))?;
+    capture.signal(Signal::SIGCONT)?;
+    capture.wait_for_note("last appeared and is captured", Duration::from_mins(1))?;
+    for end in ["last", "tsal"] {
+        here.run(&format!("ip link set {end} up"))?;
+    }
+    here.run("ip address add 10.9.0.1/24 dev last")?;
+    let captured = {
+        // Nobody answers; the question alone is a frame that both ends count.
+        let asked = here.run("ping -q -c 1 -W 1 10.9.0.2");
+        ensure!(asked.is_err(), "{asked:?}");
+        capture.interrupt()?
+    };
+    succeeded(&captured)?;
+    let packets = packets(&captured);
+    ensure!(
+        packets["last"] > 0 && packets["last"] == packets["tsal"],
+        "{packets:?}"
+    );
+    let kept = (0..KEPT).flat_map(|n| [format!("a{n}"), format!("b{n}")]);
+    ensure!(
+        kept.into_iter().all(|name| packets.contains_key(&name)),
+        "{packets:?}"
+    );
+    balanced(&captured.report, false).map(drop)
 }
 
 /// A tunnel's frames have no place in a `.pcap` file that holds Ethernet frames.

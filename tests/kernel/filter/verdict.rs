@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use pcap::{Capture, Linktype};
-use traffic_ebpf::{config::LINK_ETHERNET, record::FrameHeader};
+use traffic_ebpf::{config::LINK_ETHERNET, record::ExcerptHeader};
 use traffic_tests::{Need, corpus};
 use traffic_user::{
-    capture_file::{self, LinkType},
+    capture_file::{self, LinkType, Run},
     filter::{self, Program},
     kernel::{Access, Bench, BenchError, PacketProgram, Settings, Sink},
     record::PacketRecord,
@@ -62,9 +62,9 @@ impl Sink for Summaries {
         self.0 += records.len();
     }
 
-    fn frame(&mut self, _: &FrameHeader, _: &[u8]) {}
+    fn frames(&mut self, _: Run<'_>) {}
 
-    fn excerpt(&mut self, _: &FrameHeader, _: &[u8]) {}
+    fn excerpt(&mut self, _: &ExcerptHeader, _: &[u8]) {}
 }
 
 /// Frames compared, those that matched, and where the answers differ.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod files;
+mod replay;
 
 use std::{
     fs::{self, File},
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             &[Need::Program],
             hostile_files_are_printed_soon_in_bounded_memory,
         ),
+        Test::new("kept_inputs_hold", &[], replay::kept_inputs_hold),
     ])
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct HeavyHitters<K> {
     max_missed: u64,
 }
 
+/// Rows beyond twice the wanted ones from which [`HeavyHitters::top`] selects.
+const SELECTED_AT_ONCE: usize = 256;
+
 #[derive(Clone, Debug)]
 struct Entry<K> {
     count: Count,
@@ -115,12 +118,31 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
 
     /// The `top` keys with the most packets, most first; of equal ones those with more bytes.
     pub(crate) fn top(&self, top: usize) -> Vec<(K, Count)> {
-        let mut rows: Vec<_> = self.table.iter().map(|e| (e.key, e.count)).collect();
         let order = |(key, count): &(K, Count)| (Reverse((count.packets, count.bytes)), *key);
-        if top < rows.len() {
-            rows.select_nth_unstable_by_key(top, order);
-            rows.truncate(top);
+        let keep = |rows: &mut Vec<(K, Count)>| {
+            if top < rows.len() {
+                rows.select_nth_unstable_by_key(top, order);
+                rows.truncate(top);
+            }
+        };
+        // Most keys of a large table are rarer than those that are kept by then.
+        let mut rows = Vec::new();
+        let mut least = 0;
+        for entry in self.table.iter().filter(|_| top > 0) {
+            if entry.count.packets < least {
+                continue;
+            }
+            rows.push((entry.key, entry.count));
+            if rows.len() >= top.saturating_mul(2).saturating_add(SELECTED_AT_ONCE) {
+                keep(&mut rows);
+                least = rows
+                    .iter()
+                    .map(|(_, count)| count.packets)
+                    .min()
+                    .unwrap_or(0);
+            }
         }
+        keep(&mut rows);
         rows.sort_unstable_by_key(order);
         rows
     }

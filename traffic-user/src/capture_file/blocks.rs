@@ -16,10 +16,9 @@ use pcap_file::pcapng::{
 };
 
 use super::{
+    decode::{Decoder, Interface, RawPacket, Stop, check_len},
     link::LinkType,
-    read::{
-        BlockFault, Decoder, Interface, MAX_BLOCK_BYTES, RawPacket, ReadError, Stop, check_len,
-    },
+    read::{BlockFault, MAX_BLOCK_BYTES, ReadError},
 };
 
 /// Decoder of one pcapng file.

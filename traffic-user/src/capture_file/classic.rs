@@ -9,8 +9,9 @@ use pcap_file::{
 };
 
 use super::{
+    decode::{Decoder, Interface, RawPacket, Stop, check_len},
     link::LinkType,
-    read::{Decoder, Interface, RawPacket, ReadError, Stop, check_len},
+    read::ReadError,
 };
 
 /// Decoder of one classic file.

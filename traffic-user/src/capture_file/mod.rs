@@ -3,11 +3,15 @@
 //! This is the one place that knows the `pcap-file` crate.
 
 mod blocks;
+mod chunk;
 mod classic;
+mod decode;
 mod link;
 mod read;
 mod rotate;
+mod run;
 mod sink;
+mod window;
 mod write;
 
 pub use link::LinkType;
@@ -16,6 +20,7 @@ pub use read::{
     read, read_from,
 };
 pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
+pub use run::{Block, Run};
 pub use write::{
     CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, WriteError,
 };

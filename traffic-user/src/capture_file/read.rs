@@ -5,14 +5,17 @@ use std::{
     io::{self, Read},
     ops::ControlFlow,
     path::Path,
+    sync::mpsc,
+    thread,
 };
-
-use traffic_ebpf::record::{FLAG_EGRESS, Summary};
 
 use super::{
     blocks::Blocks,
+    chunk::{Chunk, Chunks},
     classic::Classic,
-    link::{Layout, LinkType, parse_frame},
+    decode::Decoder,
+    link::LinkType,
+    window::Window,
 };
 use crate::record::{Direction, PacketRecord};
 
@@ -52,7 +55,7 @@ pub struct FileInterface {
 }
 
 /// What a file held.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ReadSummary {
     /// Packets delivered.
     pub packets: u64,
@@ -136,8 +139,9 @@ pub enum BlockFault {
     TooManyInterfaces,
 }
 
-/// Reads the capture file at `path`, which may be compressed with zstd, and hands every packet to `each`, in file order, until the
-/// file ends or `each` breaks.
+/// Reads the capture file at `path`, which may be compressed with zstd, and hands every packet to
+/// `each`, in file order, until the file ends or `each` breaks. Of a regular file a second thread
+/// reads and parses ahead, by a bounded amount.
 ///
 /// # Errors
 /// When nothing can be read: the file does not open, or is no capture file, or (classic pcap) has
@@ -146,10 +150,19 @@ pub fn read<F>(path: &Path, each: F) -> Result<ReadSummary, ReadError>
 where
     F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
 {
-    read_from(File::open(path)?, each)
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return read_from(file, each);
+    }
+    let mut window = Window::new(file);
+    if window.magic()? == ZSTD_MAGIC {
+        return read_ahead(begin(Window::new(decompress(window)?))?, each);
+    }
+    read_ahead(begin(window)?, each)
 }
 
-/// Reads a capture file from `input`, as [`read`] does. `input` needs no buffer.
+/// Reads a capture file from `input`, as [`read`] does, packets as soon as they are there. `input`
+/// needs no buffer.
 ///
 /// # Errors
 /// As [`read`].
@@ -160,9 +173,9 @@ where
 {
     let mut window = Window::new(input);
     if window.magic()? == ZSTD_MAGIC {
-        return read_window(Window::new(decompress(window)?), each);
+        return Ok(read_here(begin(Window::new(decompress(window)?))?, each));
     }
-    read_window(window, each)
+    Ok(read_here(begin(window)?, each))
 }
 
 /// First four bytes of a zstd frame (RFC 8878).
@@ -171,276 +184,83 @@ const ZSTD_MAGIC: u32 = 0x28b5_2ffd;
 const ZSTD_WINDOW_LOG: u32 = 24;
 
 /// What `window` holds and goes on with, decompressed.
-fn decompress<R: Read>(window: Window<R>) -> io::Result<impl Read> {
-    let begun = io::Cursor::new(window.bytes().to_vec());
-    let mut decoder = zstd::Decoder::new(begun.chain(window.input))?;
+fn decompress<R: Read>(window: Window<R>) -> io::Result<impl Read + use<R>> {
+    let (begun, input) = window.into_parts();
+    let mut decoder = zstd::Decoder::new(io::Cursor::new(begun).chain(input))?;
     decoder.window_log_max(ZSTD_WINDOW_LOG)?;
     Ok(decoder)
 }
 
-fn read_window<R, F>(mut window: Window<R>, each: F) -> Result<ReadSummary, ReadError>
-where
-    R: Read,
-    F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
-{
+/// Takes the file header.
+fn begin<R: Read>(mut window: Window<R>) -> Result<Chunks<R>, ReadError> {
     let magic = window.magic()?;
-    if magic == Blocks::MAGIC {
-        Ok(drive(window, Blocks::new(), each))
+    let decoder: Box<dyn Decoder> = if magic == Blocks::MAGIC {
+        Box::new(Blocks::new())
     } else if Classic::is_magic(magic) {
         let header = window.whole_header(Classic::HEADER_BYTES)?;
         let classic = Classic::new(header)?;
         window.consume(Classic::HEADER_BYTES);
-        Ok(drive(window, classic, each))
+        Box::new(classic)
     } else {
-        Err(ReadError::UnknownFormat(magic))
-    }
+        return Err(ReadError::UnknownFormat(magic));
+    };
+    Ok(Chunks::new(window, decoder))
 }
 
-/// A file format: cuts bytes into packets.
-pub(super) trait Decoder {
-    /// Takes one item, and the packet if it is one, from the front of `bytes`.
-    fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<(&'a [u8], Option<RawPacket<'a>>), Stop>;
-
-    fn interfaces(&self) -> &[Interface];
-}
-
-/// One packet of a file.
-pub(super) struct RawPacket<'a> {
-    pub(super) timestamp_ns: u64,
-    pub(super) data: &'a [u8],
-    pub(super) wire_len: u32,
-    pub(super) interface: u16,
-    pub(super) egress: bool,
-}
-
-/// One interface of a file.
-pub(super) struct Interface {
-    pub(super) described: FileInterface,
-    /// `None` for link types that are not supported.
-    pub(super) layout: Option<Layout>,
-}
-
-impl Interface {
-    pub(super) fn new(name: Option<String>, link_type: LinkType) -> Self {
-        Self {
-            described: FileInterface {
-                name,
-                link_type,
-                sample: 1,
-            },
-            layout: link_type.layout(),
-        }
-    }
-
-    /// The same interface with one frame in `sample` written.
-    pub(super) fn sampled(mut self, sample: u32) -> Self {
-        self.described.sample = sample;
-        self
-    }
-}
-
-/// Why a [`Decoder`] took nothing.
-pub(super) enum Stop {
-    /// The item does not lie whole in the bytes.
-    NeedMore,
-    /// There is no way on.
-    Fault(ReadError),
-}
-
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Self {
-        Self::Fault(error)
-    }
-}
-
-/// Refuses frames of more than [`MAX_FRAME_BYTES`].
-pub(super) fn check_len(claimed: u32) -> Result<(), ReadError> {
-    if claimed > MAX_FRAME_BYTES {
-        return Err(ReadError::FrameTooLong(claimed));
-    }
-    Ok(())
-}
-
-/// Why [`deliver_window`] returned.
-enum Pause {
-    NeedMore,
-    Broken,
-    Fault(ReadError),
-}
-
-fn drive<R, D, F>(mut window: Window<R>, mut decoder: D, mut each: F) -> ReadSummary
+/// Reads, parses and delivers by turns.
+fn read_here<R, F>(mut chunks: Chunks<R>, mut each: F) -> ReadSummary
 where
     R: Read,
-    D: Decoder,
     F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
 {
-    let mut packets = 0;
-    let fault = loop {
-        let (used, pause) = deliver_window(window.bytes(), &mut decoder, &mut packets, &mut each);
-        window.consume(used);
-        match pause {
-            Pause::Broken => break None,
-            Pause::Fault(error) => break Some(error),
-            Pause::NeedMore => match window.fill() {
-                Ok(0) if window.bytes().is_empty() => break None,
-                Ok(0) => break Some(ReadError::CutShort),
-                Ok(_) => {}
-                // A compressed file that ends inside of a frame.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    break Some(ReadError::CutShort);
-                }
-                Err(error) => break Some(error.into()),
-            },
+    let mut chunk = Chunk::default();
+    let mut summary = ReadSummary::default();
+    loop {
+        let end = chunks.next(&mut chunk);
+        if chunk.deliver(&mut summary, &mut each).is_break() {
+            return summary;
         }
-    };
-    let interfaces = decoder.interfaces().iter();
-    ReadSummary {
-        packets,
-        interfaces: interfaces.map(|known| known.described.clone()).collect(),
-        fault,
+        if let Some(end) = end {
+            summary.fault = end.err();
+            return summary;
+        }
     }
 }
 
-/// Delivers what lies whole in `bytes`, and says how many of them that were.
-fn deliver_window<D, F>(
-    bytes: &[u8],
-    decoder: &mut D,
-    packets: &mut u64,
-    each: &mut F,
-) -> (usize, Pause)
+/// Chunks on their way between the threads.
+const CHUNKS_AHEAD: usize = 3;
+
+/// Delivers while another thread reads and parses what follows.
+fn read_ahead<R, F>(mut chunks: Chunks<R>, mut each: F) -> Result<ReadSummary, ReadError>
 where
-    D: Decoder,
+    R: Read + Send,
     F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
 {
-    let mut rest = bytes;
-    let pause = loop {
-        let packet = match decoder.next(rest) {
-            Err(Stop::NeedMore) => break Pause::NeedMore,
-            Err(Stop::Fault(error)) => break Pause::Fault(error),
-            Ok((after, packet)) => {
-                rest = after;
-                packet
-            }
-        };
-        let Some(packet) = packet else { continue };
-        // The decoder gives no packet of an interface that it does not have.
-        let Some(interface) = decoder.interfaces().get(usize::from(packet.interface)) else {
-            continue;
-        };
-        let link_type = interface.described.link_type;
-        let Some(layout) = interface.layout else {
-            break Pause::Fault(ReadError::UnsupportedLinkType(link_type));
-        };
-        *packets += 1;
-        if deliver(&packet, &interface.described, layout, each).is_break() {
-            break Pause::Broken;
+    thread::scope(|scope| {
+        let (parsed, to_deliver) = mpsc::channel();
+        let (delivered, to_fill) = mpsc::channel();
+        for _ in 0..CHUNKS_AHEAD {
+            // The other end lives.
+            let _ = delivered.send(Chunk::default());
         }
-    };
-    (bytes.len() - rest.len(), pause)
-}
-
-fn deliver<F>(
-    packet: &RawPacket<'_>,
-    interface: &FileInterface,
-    layout: Layout,
-    each: &mut F,
-) -> ControlFlow<()>
-where
-    F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
-{
-    let mut headers = parse_frame(layout, packet.data);
-    if packet.egress {
-        headers.flags |= FLAG_EGRESS;
-    }
-    let record = PacketRecord::new(Summary {
-        timestamp_ns: packet.timestamp_ns,
-        wire_len: packet.wire_len,
-        interface: packet.interface,
-        headers,
-    });
-    let frame = FileFrame {
-        timestamp_ns: packet.timestamp_ns,
-        data: packet.data,
-        wire_len: packet.wire_len,
-        link_type: interface.link_type,
-        interface: packet.interface,
-        interface_name: interface.name.as_deref(),
-        direction: record.direction(),
-    };
-    each(&record, &frame)
-}
-
-/// Bytes of the input that are not consumed yet.
-struct Window<R> {
-    input: R,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-/// Small enough to stay in the cache between `read` and the parser.
-const WINDOW_BYTES: usize = 256 << 10;
-
-impl<R: Read> Window<R> {
-    fn new(input: R) -> Self {
-        Self {
-            input,
-            buffer: vec![0; WINDOW_BYTES],
-            start: 0,
-            end: 0,
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        self.start = (self.start + bytes).min(self.end);
-    }
-
-    /// Reads more bytes, at least one if there is any, and says how many.
-    ///
-    /// The buffer grows only when one item fills it whole, and items are bounded.
-    fn fill(&mut self) -> io::Result<usize> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        if self.end == self.buffer.len() {
-            self.buffer.resize(2 * self.end, 0);
-        }
-        loop {
-            match self.input.read(&mut self.buffer[self.end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(bytes) => {
-                    self.end += bytes;
-                    return Ok(bytes);
+        thread::Builder::new().spawn_scoped(scope, move || {
+            for mut chunk in to_fill {
+                let end = chunks.next(&mut chunk);
+                let is_over = end.is_some();
+                if parsed.send((chunk, end)).is_err() || is_over {
+                    return;
                 }
             }
-        }
-    }
-
-    /// The first four bytes.
-    fn magic(&mut self) -> Result<u32, ReadError> {
-        match *self.whole_header(4)? {
-            [a, b, c, d, ..] => Ok(u32::from_be_bytes([a, b, c, d])),
-            _ => Err(ReadError::Empty),
-        }
-    }
-
-    /// At least the first `len` bytes.
-    fn whole_header(&mut self, len: usize) -> Result<&[u8], ReadError> {
-        while self.bytes().len() < len {
-            if self.fill()? == 0 {
-                let empty = self.bytes().is_empty();
-                return Err(if empty {
-                    ReadError::Empty
-                } else {
-                    ReadError::CutShort
-                });
+        })?;
+        let mut summary = ReadSummary::default();
+        for (mut chunk, end) in to_deliver {
+            if chunk.deliver(&mut summary, &mut each).is_break() {
+                break;
             }
+            summary.fault = end.and_then(Result::err);
+            // Nobody wants it any more at the end.
+            let _ = delivered.send(chunk);
         }
-        Ok(self.bytes())
-    }
+        Ok(summary)
+    })
 }

@@ -94,6 +94,15 @@ impl Rotation {
         self.end_ns = self.end_after(now);
     }
 
+    /// Goes on with the same period after the clock was set by `step_ns`, and it is `now`.
+    pub fn clock_was_set(&mut self, step_ns: i64, now: &Zoned) {
+        match self.limits.period {
+            None => {}
+            Some(period) if period.aligned => self.end_ns = self.end_after(now),
+            Some(_) => self.end_ns = self.end_ns.saturating_add_signed(step_ns),
+        }
+    }
+
     fn is_full(&self, bytes: u64, frames: u64) -> bool {
         self.limits.bytes.is_some_and(|limit| bytes > limit)
             || self.limits.frames.is_some_and(|limit| frames >= limit)
@@ -346,6 +355,21 @@ mod tests {
             ["a09", "a10", "a00"]
         );
         assert_eq!(names("a", numbered(false, Some(10)), 2), ["a0", "a1"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_by_an_hour_neither_lengthens_nor_splits_a_file() {
+        for (aligned, end) in [(true, 120), (false, 160)] {
+            for hour in [3600, -3600_i64] {
+                let begun = 36_000 + 100;
+                let mut rotation = Rotation::begin(every(60, aligned), None, &at(begun));
+                let set = begun + 10 + hour;
+                rotation.clock_was_set(hour * 1_000_000_000, &at(set));
+                let end = u64::try_from(36_000 + end + hour).unwrap() * SECOND;
+                assert_eq!(rotation.before_frame(end - 1, 0, 0), Verdict::Stay);
+                assert_eq!(rotation.before_frame(end, 0, 0), Verdict::Switch);
+            }
+        }
     }
 
     #[test]

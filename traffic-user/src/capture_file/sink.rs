@@ -89,6 +89,12 @@ impl Sink {
         }
     }
 
+    /// Whether what is written is packed.
+    #[inline]
+    pub(super) fn is_compressed(&self) -> bool {
+        self.zstd.is_some()
+    }
+
     /// Frames that lie whole in the file.
     pub(super) fn frames_written(&self) -> u64 {
         self.frames_written
@@ -114,16 +120,29 @@ impl Sink {
         Ok(())
     }
 
+    /// Writes `frames` records that lie one after the other in `bytes`, behind what is gathered,
+    /// from where they lie. `lengths` are those of the records.
+    pub(super) fn write_through(
+        &mut self,
+        bytes: &[u8],
+        frames: u64,
+        lengths: impl Iterator<Item = usize>,
+    ) -> io::Result<()> {
+        self.flush()?;
+        let records = lengths.map(|bytes| Record {
+            bytes,
+            is_frame: true,
+        });
+        self.write_whole(bytes, frames, records)
+    }
+
     /// Writes what is gathered. On an error the records that did not fit are dropped, and a
     /// regular file is cut back to its last whole record, so that later ones can follow.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let records = mem::take(&mut self.records);
         let buffer = mem::take(&mut self.buffer);
-        let (written, kept, result) = self.write(&buffer, &records);
-        self.end += kept;
-        if result.is_err() {
-            self.cut_back(written > kept);
-        }
+        let frames = records.iter().filter(|record| record.is_frame).count();
+        let result = self.write_whole(&buffer, frames as u64, records.iter().copied());
         self.buffer = buffer;
         self.buffer.clear();
         self.records = records;
@@ -131,36 +150,50 @@ impl Sink {
         result
     }
 
-    /// Writes records. Says how many bytes went out, and how many of them are whole records.
-    fn write(&mut self, buffer: &[u8], records: &[Record]) -> (u64, u64, io::Result<()>) {
+    /// Writes records, `frames` of which are frames. Only where not all go out they are looked at
+    /// one by one.
+    fn write_whole(
+        &mut self,
+        bytes: &[u8],
+        frames: u64,
+        records: impl Iterator<Item = Record>,
+    ) -> io::Result<()> {
+        let (written, result) = self.write(bytes);
+        if result.is_ok() {
+            self.frames_written += frames;
+            self.end += written;
+            return result;
+        }
+        // Half a frame of zstd is nothing.
+        let kept = match self.zstd {
+            None => self.count(records, written),
+            Some(_) => 0,
+        };
+        self.end += kept;
+        self.cut_back(written > kept);
+        result
+    }
+
+    /// Writes bytes, packed where that is asked for. Says how many went out.
+    fn write(&mut self, bytes: &[u8]) -> (u64, io::Result<()>) {
         if let Some(kind) = self.broken {
-            return (0, 0, Err(kind.into()));
+            return (0, Err(kind.into()));
         }
         let Some(zstd) = &mut self.zstd else {
-            let (written, result) = write_all(&mut self.file, buffer);
-            return (written, self.count(records, written), result);
+            return write_all(&mut self.file, bytes);
         };
-        if buffer.is_empty() {
-            return (0, 0, Ok(()));
+        if bytes.is_empty() {
+            return (0, Ok(()));
         }
-        let packed = match zstd.compress(buffer) {
-            Ok(packed) => packed,
-            Err(error) => return (0, 0, Err(error)),
-        };
-        let (written, result) = write_all(&mut self.file, &packed);
-        // Half a frame of zstd is nothing.
-        let kept = if result.is_ok() {
-            self.count(records, buffer.len() as u64);
-            written
-        } else {
-            0
-        };
-        (written, kept, result)
+        match zstd.compress(bytes) {
+            Ok(packed) => write_all(&mut self.file, &packed),
+            Err(error) => (0, Err(error)),
+        }
     }
 
     /// Counts the frames that lie whole in the first `written` bytes, and gives the length of
     /// the whole records there.
-    fn count(&mut self, records: &[Record], written: u64) -> u64 {
+    fn count(&mut self, records: impl Iterator<Item = Record>, written: u64) -> u64 {
         let mut kept = 0;
         for record in records {
             let end = kept + record.bytes as u64;

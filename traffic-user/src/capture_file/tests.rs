@@ -1,6 +1,12 @@
-#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
 
 use std::{
+    fmt::Write as _,
     fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -11,7 +17,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Address, Direction};
+use crate::record::{Address, Direction, PacketRecord};
 
 /// A frame as it went into a file, or came out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -445,5 +451,76 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_run_is_written_as_its_frames_are_one_by_one() {
+    let frames: Vec<_> = (0..40)
+        .map(|number| frame(0, &vec![7; number * 37]))
+        .collect();
+    let blocks = written("blocks.pcapng", &frames);
+    let header = written("blocks.pcapng", &[]).len();
+    let run = Run::new(&blocks[header..], frames.len() as u64);
+    for name in ["run.pcapng", "run.pcap"] {
+        let file = Scratch::new(name);
+        let interfaces = [interface(LinkType::ETHERNET), interface(LinkType::ETHERNET)];
+        let mut writer = CaptureWriter::create(&file.0, &interfaces).unwrap();
+        let empty = writer.bytes();
+        writer.write_run(&run).unwrap();
+        let blocks: u64 = run.blocks().map(|block| writer.bytes_of(&block)).sum();
+        assert_eq!(writer.bytes(), empty + blocks);
+        writer.finish(&[]).unwrap();
+        assert_eq!(writer.frames_written(), 40);
+        assert_eq!(fs::read(&file.0).unwrap(), written(name, &frames));
+    }
+}
+
+/// Everything that is read, by this thread alone and with another that reads ahead.
+fn both_ways(bytes: &[u8]) -> [String; 2] {
+    let file = Scratch::new("ahead");
+    fs::write(&file.0, bytes).unwrap();
+    let read_all = |ahead: bool| {
+        let mut text = String::new();
+        let each = |record: &PacketRecord, frame: &FileFrame<'_>| {
+            writeln!(text, "{record:?} {frame:?}").unwrap();
+            ControlFlow::Continue(())
+        };
+        let summary = if ahead {
+            read(&file.0, each)
+        } else {
+            read_from(bytes, each)
+        };
+        format!("{text}{summary:?}")
+    };
+    [read_all(true), read_all(false)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Files of some windows, cut anywhere.
+    #[test]
+    fn reading_ahead_changes_nothing(
+        lengths in prop::collection::vec(0usize..2000, 1..1500),
+        name in prop::sample::select(vec!["a.pcap", "a.pcapng", "a.pcapng.zst"]),
+        cut in prop::option::of(0.0f64..1.0),
+    ) {
+        let file = Scratch::new(name);
+        let mut writer = CaptureWriter::create(&file.0, &[interface(LinkType::ETHERNET)]).unwrap();
+        for (number, length) in lengths.iter().enumerate() {
+            if number == 700 {
+                let _ = writer.add_interface(&interface(LinkType::ETHERNET));
+            }
+            let data = vec![number as u8; *length];
+            write_frame(&mut writer, &frame(u16::from(number > 700), &data)).unwrap();
+        }
+        writer.finish(&[]).unwrap();
+        let mut bytes = fs::read(&file.0).unwrap();
+        if let Some(cut) = cut {
+            bytes.truncate((bytes.len() as f64 * cut) as usize);
+        }
+        let [ahead, here] = both_ways(&bytes);
+        prop_assert!(ahead == here, "{ahead}\n\n{here}");
     }
 }

@@ -20,7 +20,13 @@ use pcap_file::{
     },
 };
 
-use super::{blocks::SAMPLING, link::LinkType, read::MAX_FRAME_BYTES, sink::Sink};
+use super::{
+    blocks::SAMPLING,
+    link::LinkType,
+    read::MAX_FRAME_BYTES,
+    run::{Block as RunBlock, Run},
+    sink::Sink,
+};
 use crate::record::Direction;
 
 /// Format of a capture file that is written. Both have nanosecond timestamps.
@@ -244,6 +250,36 @@ impl CaptureWriter {
             }
         }
         Ok(())
+    }
+
+    /// Adds frames as the kernel programs hand them up: as they are, where that is the format.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or an interface of a `.pcap` was not described.
+    pub fn write_run(&mut self, run: &Run<'_>) -> Result<(), WriteError> {
+        match self.format {
+            Format::Pcap => run
+                .blocks()
+                .try_for_each(|block| self.write_frame(&block.frame)),
+            Format::Pcapng => {
+                let lengths = run.blocks().map(|block| block.bytes);
+                let written = self.sink.write_through(run.bytes(), run.frames(), lengths);
+                Ok(written?)
+            }
+        }
+    }
+
+    /// Bytes that a frame of a run will take in the file; of a compressed file none until it is
+    /// written.
+    #[inline]
+    #[must_use]
+    pub fn bytes_of(&self, block: &RunBlock<'_>) -> u64 {
+        let bytes = match self.format {
+            _ if self.sink.is_compressed() => 0,
+            Format::Pcap => RECORD_HEADER_BYTES + block.frame.data.len(),
+            Format::Pcapng => block.bytes,
+        };
+        bytes as u64
     }
 
     /// Whether the reader of a pipe has closed its end.

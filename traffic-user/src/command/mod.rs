@@ -30,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     capture_file::WriteError,
     cli::{Cli, Command, CommandLineError, ExtcapCli},
+    diagnostics,
 };
 
 /// Exit code of a wrong command line.
@@ -92,7 +93,7 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    diagnostics::say(&format!("error: {error:#}"));
     let file = error.downcast_ref::<CommandLineError>();
     if error.is::<UsageError>() || file.is_some_and(CommandLineError::is_usage) {
         ExitCode::from(USAGE)

@@ -1,11 +1,14 @@
 //! The line on the terminal while a capture runs.
 
 use std::{
+    fmt::Write as _,
     io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
-use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    DecimalBytes, FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 use traffic_ebpf::tally::{Counters, Tally};
 
 use crate::diagnostics;
@@ -16,6 +19,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// A progress bar with rates and losses; nothing where stderr is no terminal.
 pub(super) struct Progress {
     bar: ProgressBar,
+    planned: Option<Duration>,
     started: Instant,
     drawn: Instant,
     packets: u64,
@@ -32,7 +36,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let template = match planned {
-            Some(_) => "{elapsed_precise} {wide_bar:.green} {eta} left  {msg}",
+            Some(_) => "{elapsed_precise} {wide_bar:.green} {prefix} left  {msg}",
             None => "{elapsed_precise} {spinner}  {msg}",
         };
         let style = ProgressStyle::with_template(template).expect("the template is constant");
@@ -40,6 +44,7 @@ impl Progress {
         let now = Instant::now();
         Self {
             bar: ProgressBar::with_draw_target(length, target).with_style(style),
+            planned,
             started: now,
             drawn: now,
             packets: 0,
@@ -52,12 +57,12 @@ impl Progress {
         !self.bar.is_hidden() && self.drawn.elapsed() >= PERIOD
     }
 
-    /// Shows rates since the last call, and losses so far.
-    pub(super) fn draw(&mut self, counters: &[Counters]) {
-        let (mut packets, mut bytes, mut lost) = (0, 0, 0);
+    /// Shows rates since the last call, and what was lost so far.
+    pub(super) fn draw(&mut self, counters: &[Counters], summaries_lost: u64) {
+        let (mut packets, mut bytes, mut frames_lost) = (0, 0, 0);
         for place in counters {
             packets += place.tally(Tally::Matched);
-            lost += place.tally(Tally::FramesLost);
+            frames_lost += place.tally(Tally::FramesLost);
             bytes += place
                 .protocols
                 .as_flattened()
@@ -80,15 +85,21 @@ impl Progress {
             "{} packets  {}/s  {}/s",
             HumanCount(packets),
             HumanCount(rate(packets, self.packets)),
-            BinaryBytes(rate(bytes, self.bytes)),
+            DecimalBytes(rate(bytes, self.bytes)),
         );
-        if lost != 0 {
-            message.push_str("  frames lost: ");
-            message.push_str(&HumanCount(lost).to_string());
+        for (what, lost) in [("summaries", summaries_lost), ("frames", frames_lost)] {
+            if lost != 0 {
+                let _ = write!(message, "  {what} lost: {}", HumanCount(lost));
+            }
         }
         (self.packets, self.bytes, self.drawn) = (packets, bytes, Instant::now());
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.bar.set_position(elapsed);
+        let elapsed = self.started.elapsed();
+        if let Some(planned) = self.planned {
+            let left = planned.saturating_sub(elapsed);
+            self.bar.set_prefix(FormattedDuration(left).to_string());
+        }
+        self.bar
+            .set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         self.bar.set_message(message);
         self.bar.tick();
     }

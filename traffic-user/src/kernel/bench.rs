@@ -13,23 +13,18 @@ use aya::{
     programs::{Program, ProgramError, TestRun, TestRunOptions},
 };
 use thiserror::Error;
-use traffic_ebpf::{
-    config::Interface,
-    record::{BATCH_HEADER_BYTES, Batch, FrameHeader, Summary},
-    tally::Tally,
-    timeline::Shape,
-};
+use traffic_ebpf::{config::Interface, record::ExcerptHeader, tally::Tally, timeline::Shape};
 
 use super::{
     clock::WallClock,
     gate::GateControl,
+    gathered::Gathered,
     load::{self, Access, LoadError, Settings},
     ring::{RingReader, Sink},
     session::{share, take},
-    shared::SharedArray,
     snapshot,
 };
-use crate::record::PacketRecord;
+use crate::{capture_file::Run, record::PacketRecord};
 
 /// A program that looks at packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,7 +74,7 @@ pub enum BenchError {
 pub struct Bench {
     ebpf: Ebpf,
     gate: GateControl,
-    batches: SharedArray<Batch>,
+    gathered: Gathered,
     ring: RingReader,
     clock: WallClock,
     shape: Shape,
@@ -114,12 +109,14 @@ impl Bench {
             source,
         })?;
         let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
+        let clock = WallClock::new();
+        gate.set_wall_offset(clock.offset_ns());
         gate.open();
         Ok(Self {
             gate,
-            batches: share(&ebpf, "BATCHES", loaded.cpus)?,
+            gathered: Gathered::new(&ebpf, loaded.cpus, settings.snaplen > 0)?,
             ring: RingReader::new(ring),
-            clock: WallClock::new(),
+            clock,
             shape: loaded.shape,
             interfaces: links.len(),
             ebpf,
@@ -164,7 +161,7 @@ impl Bench {
         };
         test_run(&mut self.ebpf, name, options, frame.len())?;
         self.ring.drain(usize::MAX, &self.clock, sink);
-        self.empty_batches(sink);
+        self.gathered.deliver(&mut self.ring, &self.clock, sink);
         Ok(())
     }
 
@@ -211,24 +208,6 @@ impl Bench {
         let items = [Tally::FramesLost, Tally::ExcerptsLost].map(|tally| snapshot.tally(tally));
         Ok(snapshot.summaries_lost() + items.iter().sum::<u64>())
     }
-
-    fn empty_batches(&mut self, sink: &mut dyn Sink) {
-        for cpu in 0..self.batches.len() {
-            let batch = self.batches.at(cpu);
-            // SAFETY: an aligned word of the mapping; the programs run inside `run` only, which
-            // has `self` for itself, so nothing else accesses the batch now.
-            let records = unsafe { (*batch).count } as usize;
-            if records == 0 {
-                continue;
-            }
-            let bytes = BATCH_HEADER_BYTES + records * size_of::<Summary>();
-            // SAFETY: as above, and the mapping holds the whole batch.
-            let items = unsafe { std::slice::from_raw_parts(batch.cast::<u8>(), bytes) };
-            self.ring.deliver_batch(items, &self.clock, sink);
-            // SAFETY: as above.
-            unsafe { (*batch).count = 0 };
-        }
-    }
 }
 
 /// How long the thread that empties the ring waits when it is empty.
@@ -240,9 +219,9 @@ struct Forget;
 impl Sink for Forget {
     fn packets(&mut self, _records: &[PacketRecord]) {}
 
-    fn frame(&mut self, _header: &FrameHeader, _data: &[u8]) {}
+    fn frames(&mut self, _run: Run<'_>) {}
 
-    fn excerpt(&mut self, _header: &FrameHeader, _data: &[u8]) {}
+    fn excerpt(&mut self, _header: &ExcerptHeader, _data: &[u8]) {}
 }
 
 /// Runs a program on a frame of `len` bytes; returns the time of one run.

@@ -90,6 +90,11 @@ impl WallClock {
         stepped.then_some(offset - before)
     }
 
+    /// Wall-clock time minus monotonic time, in nanoseconds, for time stamps from now on.
+    pub(super) fn offset_ns(&self) -> i64 {
+        self.offsets.back().map_or(0, |&(_, offset)| offset)
+    }
+
     /// Nanoseconds since the Unix epoch of a monotonic time stamp.
     pub(super) fn wall_ns(&self, monotonic_ns: u64) -> u64 {
         let offset = self
@@ -179,6 +184,17 @@ mod tests {
         let offsets = "monotonic     -86400         5\nboottime             7         0\n";
         assert_eq!(monotonic_offset_ns(offsets), Some(-86_399_999_999_995));
         assert_eq!(monotonic_offset_ns(""), None);
+    }
+
+    #[test]
+    fn time_stamps_follow_a_clock_that_is_set_by_an_hour_both_ways() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let clock = WallClock {
+            offsets: VecDeque::from([(0, HOUR), (1_000, 2 * HOUR), (2_000, 0)]),
+            step: None,
+        };
+        let wall = [500, 1_500, 2_500].map(|time| clock.wall_ns(time).cast_signed());
+        assert_eq!(wall, [HOUR + 500, 2 * HOUR + 1_500, 2_500]);
     }
 
     #[test]

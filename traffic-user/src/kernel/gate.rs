@@ -50,6 +50,13 @@ impl GateControl {
         }
     }
 
+    /// Tells the programs what to add to their clock for wall-clock time.
+    pub(super) fn set_wall_offset(&self, offset_ns: i64) {
+        // SAFETY: as in `opened`.
+        let word = unsafe { AtomicU64::from_ptr(&raw mut (*self.0.at(0)).wall_offset_ns) };
+        word.store(offset_ns.cast_unsigned(), Ordering::Release);
+    }
+
     /// Says that the ring was emptied, so that the kernel wakes again; whether it had woken since
     /// the last time. What came in meanwhile must be looked for once more.
     pub(super) fn take_wake(&self) -> bool {

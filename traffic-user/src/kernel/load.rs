@@ -300,6 +300,7 @@ pub(super) fn load_for(
         .map_max_entries("RING", settings.ring_bytes)
         .map_max_entries("FILTER_FRAMES", filter_cpus)
         .map_max_entries("BATCHES", cpu_room)
+        .map_max_entries("RUNS", if settings.snaplen > 0 { cpu_room } else { 1 })
         .map_max_entries("COUNTERS", interface_room * 2)
         .map_max_entries("INTERFACES", interface_room)
         .map_max_entries("SLOTS", shape.slots())

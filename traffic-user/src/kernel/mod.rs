@@ -12,6 +12,7 @@ mod explain;
 mod facts;
 mod fill;
 mod gate;
+mod gathered;
 mod hooks;
 mod host;
 mod interfaces;

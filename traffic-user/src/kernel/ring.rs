@@ -3,22 +3,23 @@
 use aya::maps::{MapData, RingBuf};
 use traffic_ebpf::{
     packet::Packet,
-    record::{BATCH_HEADER_BYTES, FrameHeader, Kind, Summary},
+    record::{BATCH_HEADER_BYTES, ExcerptHeader, Kind, RunHeader, Summary},
 };
 
 use super::clock::WallClock;
-use crate::record::PacketRecord;
+use crate::{capture_file::Run, record::PacketRecord};
 
 /// What takes the items.
 pub trait Sink {
     /// Summaries in the order of one CPU; batches of several CPUs interleave.
     fn packets(&mut self, records: &[PacketRecord]);
 
-    /// A frame for the capture file. `header.timestamp_ns` is wall-clock time.
-    fn frame(&mut self, header: &FrameHeader, data: &[u8]);
+    /// Frames of one CPU for the capture file.
+    fn frames(&mut self, run: Run<'_>);
 
-    /// The first bytes of a DNS or ARP frame or a fragment, as `frame`.
-    fn excerpt(&mut self, header: &FrameHeader, data: &[u8]);
+    /// The first bytes of a DNS or ARP frame or a fragment. `header.timestamp_ns` is wall-clock
+    /// time.
+    fn excerpt(&mut self, header: &ExcerptHeader, data: &[u8]);
 }
 
 /// The reading end of the ring.
@@ -63,21 +64,27 @@ fn deliver(item: &[u8], clock: &WallClock, records: &mut Vec<PacketRecord>, sink
     let kind = item.read::<[u8; 4]>(0).map(u32::from_ne_bytes);
     match kind.and_then(Kind::from_code) {
         Some(Kind::Batch) => deliver_batch(item, clock, records, sink),
-        Some(kind @ (Kind::Frame | Kind::Excerpt)) => {
-            let Some(mut header) = item.read::<FrameHeader>(0) else {
+        Some(Kind::Frames) => deliver_run(item, sink),
+        Some(Kind::Excerpt) => {
+            let Some(mut header) = item.read::<ExcerptHeader>(0) else {
                 return;
             };
             header.timestamp_ns = clock.wall_ns(header.timestamp_ns);
-            let data = &item[size_of::<FrameHeader>()..];
-            let data = &data[..data.len().min(header.cap_len as usize)];
-            if kind == Kind::Frame {
-                sink.frame(&header, data);
-            } else {
-                sink.excerpt(&header, data);
-            }
+            let data = &item[size_of::<ExcerptHeader>()..];
+            sink.excerpt(&header, &data[..data.len().min(header.cap_len as usize)]);
         }
         None => log::error!("an item of unknown kind in the ring: {kind:?}"),
     }
+}
+
+/// Gives a run of frames, with its header, to `sink`.
+pub(super) fn deliver_run(item: &[u8], sink: &mut dyn Sink) {
+    let Some(header) = item.read::<RunHeader>(0) else {
+        return;
+    };
+    let blocks = &item[size_of::<RunHeader>()..];
+    let bytes = blocks.len().min(header.bytes as usize);
+    sink.frames(Run::new(&blocks[..bytes], u64::from(header.frames)));
 }
 
 fn deliver_batch(

@@ -10,11 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
-use traffic_ebpf::{
-    record::{BATCH_HEADER_BYTES, Batch, Summary},
-    tally::Counters,
-    timeline::Shape,
-};
+use traffic_ebpf::{tally::Counters, timeline::Shape};
 
 use super::{
     attach::AttachError,
@@ -22,6 +18,7 @@ use super::{
     explain::Explain,
     fill::RingFill,
     gate::GateControl,
+    gathered::Gathered,
     hooks::{Attached, HookChoice, Hooks},
     interfaces::Interface,
     load::{self, LoadError, Settings},
@@ -53,7 +50,7 @@ pub struct Session {
     ebpf: Ebpf,
     shape: Shape,
     gate: GateControl,
-    batches: SharedArray<Batch>,
+    gathered: Gathered,
     ring: AsyncFd<RingReader>,
     fill: RingFill,
     most_unread: u64,
@@ -107,7 +104,7 @@ impl Session {
         let mut session = Self {
             shape: loaded.shape,
             gate: GateControl::new(share(&ebpf, "GATE", 1)?),
-            batches: share(&ebpf, "BATCHES", loaded.cpus)?,
+            gathered: Gathered::new(&ebpf, loaded.cpus, settings.snaplen > 0)?,
             ring,
             fill,
             most_unread: 0,
@@ -120,7 +117,7 @@ impl Session {
             closed_ns: 0,
             ebpf,
         };
-        if settings.summaries {
+        if settings.summaries || settings.snaplen > 0 {
             load::program(&mut session.ebpf, "traffic_flush")?;
         }
         for interface in interfaces {
@@ -154,6 +151,7 @@ impl Session {
 
     /// Opens the gate: from here on every frame counts.
     pub fn open(&mut self) {
+        self.gate.set_wall_offset(self.clock.offset_ns());
         self.opened_ns = self.gate.open();
     }
 
@@ -200,16 +198,12 @@ impl Session {
         items == DRAIN_ITEMS
     }
 
-    /// Sends up batches that wait on CPUs where no packet pushes them on. Call it on every tick.
+    /// Sends up what waits on CPUs where no packet pushes it on. Call it on every tick.
     pub fn flush_waiting(&mut self) {
-        let waiting: Vec<u32> = (0..self.batches.len())
-            .filter(|&cpu| self.batch_count(cpu) != 0)
-            .filter_map(|cpu| u32::try_from(cpu).ok())
-            .collect();
         let Some(Program::RawTracePoint(flush)) = self.ebpf.program_mut("traffic_flush") else {
             return;
         };
-        for cpu in waiting {
+        for cpu in self.gathered.waiting() {
             let options = RawTracePointRunOptions {
                 cpu: Some(cpu),
                 ..RawTracePointRunOptions::new()
@@ -221,15 +215,12 @@ impl Session {
         }
     }
 
-    fn batch_count(&self, cpu: usize) -> u32 {
-        // SAFETY: an aligned word of the mapping; the kernel stores it whole.
-        unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() }
-    }
-
     /// Follows the wall clock. Call it on every tick. Returns the step in nanoseconds when the
     /// clock was set.
     pub fn tick_clock(&mut self) -> Option<i64> {
-        self.clock.tick()
+        let step_ns = self.clock.tick();
+        self.gate.set_wall_offset(self.clock.offset_ns());
+        step_ns
     }
 
     /// Counters so far, by interface number × 2 + direction.
@@ -238,6 +229,16 @@ impl Session {
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
         Ok(snapshot::read_counters(&self.ebpf, self.attached().len())?)
+    }
+
+    /// Summaries that found the ring full so far.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn summaries_lost(&mut self) -> Result<u64, SessionError> {
+        let now_ns = self.elapsed_ns();
+        let slots = &mut self.running_slots;
+        Ok(snapshot::read_lost(&self.ebpf, self.shape, slots, now_ns)?)
     }
 
     /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
@@ -281,17 +282,8 @@ impl Session {
         let over_ns = self.opened_ns.saturating_add(self.planned_ns);
         self.closed_ns = self.gate.close().min(over_ns);
         while self.drain(sink) {}
-        for cpu in 0..self.batches.len() {
-            let records = self.batch_count(cpu) as usize;
-            if records != 0 {
-                let bytes = BATCH_HEADER_BYTES + records * size_of::<Summary>();
-                // SAFETY: the mapping holds the whole batch, and with the gate closed and no
-                // program running nothing writes it.
-                let batch =
-                    unsafe { std::slice::from_raw_parts(self.batches.at(cpu).cast::<u8>(), bytes) };
-                self.ring.get_mut().deliver_batch(batch, &self.clock, sink);
-            }
-        }
+        let ring = self.ring.get_mut();
+        self.gathered.deliver(ring, &self.clock, sink);
         Ok(snapshot::read(
             &self.ebpf,
             self.shape,

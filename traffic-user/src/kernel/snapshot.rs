@@ -76,6 +76,17 @@ impl RunningSlots {
     }
 }
 
+/// Reads how many summaries were lost while programs run.
+pub(super) fn read_lost(
+    ebpf: &Ebpf,
+    shape: Shape,
+    slots: &mut RunningSlots,
+    now_ns: u64,
+) -> Result<u64, LoadError> {
+    let slots = slots.read(ebpf, shape, now_ns)?;
+    Ok(slots.iter().map(|(_, counts)| counts.lost).sum())
+}
+
 /// Reads the maps while programs run. Summaries that were lost are read before the packets that
 /// they belong to, so that there are never more of them.
 pub(super) fn read_running(

@@ -1,12 +1,14 @@
 //! The live view in a terminal.
 
 mod draw;
+mod findings;
 mod histogram;
 mod screen;
 mod style;
 
 use std::{
     io::{self, IsTerminal, Write},
+    os::fd::AsFd as _,
     panic,
     sync::{
         Arc,
@@ -16,6 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use ratatui::{
     Terminal as Canvas,
     backend::CrosstermBackend,
@@ -124,7 +130,8 @@ impl View {
     fn run(&mut self) -> io::Result<()> {
         self.draw()?;
         while !self.done.load(Ordering::Relaxed) {
-            let has_event = event::poll(POLL)?;
+            wait_for_input()?;
+            let has_event = event::poll(Duration::ZERO)?;
             if has_event && self.take(&event::read()?) {
                 self.stop.notify_one();
                 return Ok(());
@@ -161,6 +168,26 @@ impl View {
         self.canvas
             .draw(|frame| draw::draw(frame, &self.screen))
             .map(drop)
+    }
+}
+
+/// Waits until there may be a key, at most for [`POLL`]. The library that reads keys would never
+/// come back from a terminal that was taken away.
+fn wait_for_input() -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut input = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(POLL).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut input, timeout) {
+        // A resized window interrupts.
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    match input[0].revents() {
+        Some(events) if events.intersects(gone) => {
+            Err(io::Error::other("the terminal was taken away"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -31,6 +31,13 @@ impl Place {
         unsafe { (*self.counters).tallies[tally as usize] += amount };
     }
 
+    /// Sets what a tally has reached.
+    #[inline(always)]
+    pub(crate) fn set(&self, tally: Tally, value: u64) {
+        // SAFETY: as in `add`.
+        unsafe { (*self.counters).tallies[tally as usize] = value };
+    }
+
     /// Counts a frame that the filter or `--protocol` leaves out.
     #[inline(always)]
     pub(crate) fn filtered_out(&self) {

@@ -1,4 +1,4 @@
-//! What goes up the ring: batches of summaries, frames, excerpts.
+//! What goes up the ring: batches of summaries, and excerpts. Frames are gathered in `run.rs`.
 
 use core::mem::MaybeUninit;
 
@@ -9,8 +9,8 @@ use aya_ebpf::{
 use traffic_ebpf::{
     parse::Tag,
     record::{
-        BATCH_HEADER_BYTES, BATCH_RECORDS, Batch, FrameHeader, Kind, OWNER_FLUSH, OWNER_NONE,
-        OWNER_PACKET, Single, Summary,
+        BATCH_HEADER_BYTES, BATCH_RECORDS, Batch, EXCERPT_BYTES, ExcerptHeader, Kind, OWNER_FLUSH,
+        OWNER_NONE, OWNER_PACKET, Single, Summary,
     },
 };
 
@@ -19,6 +19,7 @@ use crate::{
     context::{Hook, join},
     count,
     maps::{BATCHES, GATE, RING, config},
+    run,
 };
 
 /// This CPU's batch.
@@ -90,10 +91,16 @@ impl Place {
         }
     }
 
+    /// Whether the packet interrupted the flush program.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.index == BATCH_RECORDS
+    }
+
     /// Adds the summary to the batch, and sends the batch when it is full.
     #[inline(always)]
     pub(crate) fn commit(&self) {
-        if self.index == BATCH_RECORDS {
+        if self.is_alone() {
             return self.send_alone();
         }
         // SAFETY: taken, so nothing else works on it.
@@ -108,7 +115,7 @@ impl Place {
     #[inline(always)]
     pub(crate) fn release(self) {
         bound::barrier();
-        if self.index != BATCH_RECORDS {
+        if !self.is_alone() {
             // SAFETY: taken, so nothing else works on it.
             unsafe { (&raw mut (*self.batch).owner).write_volatile(OWNER_NONE) };
         }
@@ -135,7 +142,7 @@ impl Place {
     }
 }
 
-/// Sends this CPU's batch, unless a packet is being added to it.
+/// Sends what this CPU gathered, unless a packet is being added to it.
 #[inline(always)]
 pub(crate) fn flush_idle() {
     let Some(batch) = batch() else { return };
@@ -149,6 +156,7 @@ pub(crate) fn flush_idle() {
     if batch.count != 0 {
         send(batch);
     }
+    run::flush();
     bound::barrier();
     batch.owner = OWNER_NONE;
 }
@@ -167,7 +175,7 @@ fn send(batch: &mut Batch) {
 
 /// Copies an item into the ring; `false` when it is full.
 #[inline(always)]
-fn output<T>(item: *mut T, bytes: u32) -> bool {
+pub(crate) fn output<T>(item: *mut T, bytes: u32) -> bool {
     let ring = (&raw const RING).cast_mut().cast();
     // SAFETY: the caller's item has at least `bytes` initialised bytes.
     unsafe { bpf_ringbuf_output(ring, item.cast(), u64::from(bytes), wake_flags()) == 0 }
@@ -176,7 +184,7 @@ fn output<T>(item: *mut T, bytes: u32) -> bool {
 /// Wakes user space when much is unread, and then not again before it has emptied the ring: a
 /// wake-up costs as much as twenty packets.
 #[inline(always)]
-fn wake_flags() -> u64 {
+pub(crate) fn wake_flags() -> u64 {
     if RING.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) && is_first_to_wake() {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
@@ -206,58 +214,26 @@ const TAG_OFFSET: u32 = 12;
 /// Bytes of a VLAN tag.
 const TAG_BYTES: u32 = 4;
 
-/// A frame in the ring: room for `N` bytes, and for a tag's shift beyond them.
+/// An excerpt in the ring, and room for a tag's shift beyond it.
 #[repr(C)]
-struct Item<const N: usize> {
-    header: FrameHeader,
-    data: [u8; N],
-    spare: [u8; 16],
-}
-
-/// Copies the first `header.cap_len` bytes of a frame into the ring; `false` when it is full.
-///
-/// Reservations have constant sizes, so the smallest class that fits is taken.
-#[inline(always)]
-pub(crate) fn frame<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
-    match header.cap_len {
-        0..=128 => reserve::<128, H>(hook, tag, header),
-        129..=256 => reserve::<256, H>(hook, tag, header),
-        257..=512 => reserve::<512, H>(hook, tag, header),
-        513..=1024 => reserve::<1024, H>(hook, tag, header),
-        1025..=2048 => reserve::<2048, H>(hook, tag, header),
-        2049..=4096 => reserve::<4096, H>(hook, tag, header),
-        4097..=16_384 => reserve::<16_384, H>(hook, tag, header),
-        16_385..=65_536 => reserve::<65_536, H>(hook, tag, header),
-        _ => reserve::<262_144, H>(hook, tag, header),
-    }
+struct Item {
+    header: ExcerptHeader,
+    data: [u8; EXCERPT_BYTES as usize],
+    spare: [u8; 24],
 }
 
 /// Copies the first bytes of a frame that asks for it into the ring; `false` when it is full.
 #[inline(always)]
-pub(crate) fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &FrameHeader) -> bool {
-    reserve::<512, H>(hook, tag, header)
-}
-
-#[inline(always)]
-fn reserve<'a, const N: usize, H: Hook<'a>>(
-    hook: &H,
-    tag: Option<Tag>,
-    header: &FrameHeader,
-) -> bool {
-    let Some(mut entry) = RING.reserve::<MaybeUninit<Item<N>>>(0) else {
+pub(crate) fn excerpt<'a, H: Hook<'a>>(hook: &H, tag: Option<Tag>, header: &ExcerptHeader) -> bool {
+    let Some(mut entry) = RING.reserve::<MaybeUninit<Item>>(0) else {
         return false;
     };
-    let item: *mut Item<N> = entry.as_mut_ptr().cast();
+    let item: *mut Item = entry.as_mut_ptr().cast();
     // SAFETY: the reservation is as large as the item; its fields are written, never read.
     let copied = unsafe {
         (&raw mut (*item).header).write(*header);
-        copy_frame(
-            hook,
-            tag,
-            (&raw mut (*item).data).cast(),
-            header.cap_len,
-            N as u32,
-        )
+        let data = (&raw mut (*item).data).cast();
+        copy_frame(hook, tag, data, header.cap_len, EXCERPT_BYTES)
     };
     if copied {
         entry.submit(wake_flags());

@@ -24,6 +24,7 @@ mod emit;
 mod filter;
 mod maps;
 mod observe;
+mod run;
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,

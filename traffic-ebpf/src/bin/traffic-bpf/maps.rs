@@ -9,7 +9,7 @@ use aya_ebpf::{
 use traffic_ebpf::{
     config::{Config, FILTER_FRAME_BYTES, Gate, Interface},
     protocol::Selection,
-    record::Batch,
+    record::{Batch, Run},
     tally::{Count, Counters, NumberedKey},
     timeline::{Shape, SlotCounts},
 };
@@ -44,6 +44,10 @@ pub(crate) static TICKETS: btf_maps::Array<Tickets, 1> = btf_maps::Array::new();
 /// Batch and cached state; one entry per possible CPU (sized by the loader).
 #[map]
 pub(crate) static BATCHES: Array<Batch> = Array::with_max_entries(1, MMAPABLE);
+
+/// Frames that are gathered; one entry per possible CPU (sized by the loader).
+#[map]
+pub(crate) static RUNS: Array<Run> = Array::with_max_entries(1, MMAPABLE);
 
 /// Counters by interface number × 2 + direction (sized by the loader).
 #[map]

@@ -5,7 +5,7 @@ use traffic_ebpf::{
     config::{Gate, Interface, LINK_IP, TIMED_RUNS},
     parse::{Link, Tag, parse_into},
     protocol::Protocol,
-    record::{Batch, EXCERPT_BYTES, FLAG_EGRESS, FrameHeader, Kind, Summary},
+    record::{Batch, EXCERPT_BYTES, ExcerptHeader, FLAG_EGRESS, Kind, Summary},
     tally::Tally,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     count::{self, Place},
     emit, filter,
     maps::{COUNTERS, GATE, INTERFACES, TICKETS, config},
+    run,
 };
 
 /// Which way packets go at a hook.
@@ -57,8 +58,9 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
         wire_len,
         place,
         record: emit::Place::take(batch)?,
+        gate,
     };
-    frame.observe(&interface, direction, gate, opened_ns);
+    frame.observe(&interface, direction, opened_ns);
     frame.record.release();
     if started_ns != 0 {
         // SAFETY: the helper only reads the clock.
@@ -152,22 +154,20 @@ struct Frame<'h, H> {
     wire_len: u32,
     place: Place,
     record: emit::Place,
+    gate: *mut Gate,
 }
 
 impl<'a, H: Hook<'a>> Frame<'_, H> {
     /// Filters, parses, selects, and records what matched.
     #[inline(always)]
-    fn observe(
-        &self,
-        interface: &Interface,
-        direction: Direction,
-        gate: *mut Gate,
-        opened_ns: u64,
-    ) {
+    fn observe(&self, interface: &Interface, direction: Direction, opened_ns: u64) {
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
-        // SAFETY: the helper only reads the clock.
-        summary.timestamp_ns = unsafe { bpf_ktime_get_ns() };
+        *summary = Summary {
+            // SAFETY: the helper only reads the clock.
+            timestamp_ns: unsafe { bpf_ktime_get_ns() },
+            ..Summary::EMPTY
+        };
         let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
         if is_over(elapsed_ns) {
             return;
@@ -187,7 +187,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         }
         summary.wire_len = self.wire_len;
         summary.interface = interface.number as u16;
-        if take_ticket(gate, summary.timestamp_ns) {
+        if take_ticket(self.gate, summary.timestamp_ns) {
             self.matched(header_len, elapsed_ns);
         }
     }
@@ -201,12 +201,17 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             Link::Ethernet(self.tag)
         };
         // SAFETY: the summary is this packet's.
-        let headers = unsafe { &mut (*self.record.summary()).headers };
-        let mut header_len = parse_into(self.hook, link, headers);
+        let summary = unsafe { &mut *self.record.summary() };
+        let mut header_len = parse_into(self.hook, link, &mut summary.headers);
         bound::barrier();
-        let is_short = headers.status != 0 && self.hook.linear_len() < self.hook.len();
+        let is_short = summary.headers.status != 0 && self.hook.linear_len() < self.hook.len();
         if is_short || config!(always_copied) == 1 {
-            header_len = self.hook.parse_copied(link, headers);
+            // The whole summary, because that is a few aligned words.
+            *summary = Summary {
+                timestamp_ns: summary.timestamp_ns,
+                ..Summary::EMPTY
+            };
+            header_len = self.hook.parse_copied(link, &mut summary.headers);
         }
         self.hook.join(header_len)
     }
@@ -254,15 +259,37 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             return;
         }
         *countdown = config!(sample) - 1;
-        let header = self.header(Kind::Frame, config!(snaplen));
-        if !emit::frame(self.hook, self.tag, &header) {
+        let lost = self.place.tally(Tally::FramesLost);
+        let told = self.place.tally(Tally::FramesLostTold);
+        // SAFETY: the gate is one aligned value of words that are only accessed whole.
+        let offset_ns = unsafe { (&raw const (*self.gate).wall_offset_ns).read_volatile() };
+        let captured = run::Captured {
+            timestamp_ns: self.summary().timestamp_ns.wrapping_add(offset_ns),
+            cap_len: self.cap_len(config!(snaplen)),
+            wire_len: self.summary().wire_len,
+            interface: u32::from(self.summary().interface),
+            is_egress: self.summary().headers.has(FLAG_EGRESS),
+            lost: (lost - told) as u32,
+        };
+        if run::frame(self.hook, self.tag, &self.record, &captured) {
+            self.place.set(Tally::FramesLostTold, lost);
+        } else {
             self.place.add(Tally::FramesLost, 1);
         }
     }
 
     #[inline(always)]
     fn excerpt(&self) {
-        let header = self.header(Kind::Excerpt, EXCERPT_BYTES);
+        let summary = self.summary();
+        let header = ExcerptHeader {
+            kind: Kind::Excerpt as u32,
+            cap_len: self.cap_len(EXCERPT_BYTES),
+            timestamp_ns: summary.timestamp_ns,
+            wire_len: summary.wire_len,
+            interface: summary.interface,
+            flags: summary.headers.flags,
+            protocol: summary.headers.protocol,
+        };
         let tally = if emit::excerpt(self.hook, self.tag, &header) {
             Tally::ExcerptsSent
         } else {
@@ -272,17 +299,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     }
 
     #[inline(always)]
-    fn header(&self, kind: Kind, limit: u32) -> FrameHeader {
-        FrameHeader {
-            kind: kind as u32,
-            cap_len: self.summary().wire_len.min(limit).min(H::REACH),
-            timestamp_ns: self.summary().timestamp_ns,
-            wire_len: self.summary().wire_len,
-            interface: self.summary().interface,
-            flags: self.summary().headers.flags,
-            protocol: self.summary().headers.protocol,
-            lost: self.place.tally(Tally::FramesLost) as u32,
-            cpu: emit::cpu(),
-        }
+    fn cap_len(&self, limit: u32) -> u32 {
+        self.summary().wire_len.min(limit).min(H::REACH)
     }
 }

@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use traffic_ebpf::record::{FLAG_EGRESS, FrameHeader};
 
 use super::{
     plan::Plan,
@@ -18,14 +17,13 @@ use super::{
 };
 use crate::{
     capture_file::{
-        CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, LinkType, Names,
-        Rotation, Verdict, WriteError,
+        CaptureWriter, Format, InterfaceDescription, InterfaceStatistics, LinkType, Names,
+        Rotation, Run, Verdict, WriteError,
     },
     cli::{CaptureArgs, Hook},
     command::UsageError,
     diagnostics,
     kernel::{self, Interface},
-    record::Direction,
     report::assemble::Written,
     sandbox::Policy,
 };
@@ -46,7 +44,6 @@ pub(super) struct CaptureFile {
     interfaces: Vec<InterfaceDescription>,
     /// By interface, since the capture began.
     statistics: Vec<InterfaceStatistics>,
-    losses: Losses,
     /// Files that are complete and still there, oldest first, where only some are kept.
     complete: VecDeque<PathBuf>,
     kept: Option<u32>,
@@ -100,7 +97,6 @@ impl CaptureFile {
             zone: now.time_zone().clone(),
             statistics: vec![since(&now); interfaces.len()],
             interfaces,
-            losses: Losses::default(),
             complete: VecDeque::new(),
             kept: plan.kept,
             postrotate: Postrotate::new(&args.files)?,
@@ -146,39 +142,52 @@ impl CaptureFile {
         self.ended || gone || self.writer.reader_is_gone()
     }
 
-    pub(super) fn write(&mut self, header: &FrameHeader, data: &[u8]) {
-        let direction = if header.flags & FLAG_EGRESS == 0 {
-            Direction::Ingress
-        } else {
-            Direction::Egress
-        };
-        let dropped = self.losses.since_last(header);
-        self.offered += 1;
-        if self.failure.is_some() {
-            return;
+    /// Writes frames, and goes on to the next file among them where one is full.
+    pub(super) fn write(&mut self, run: Run<'_>) {
+        self.offered += run.frames();
+        let mut rest = run;
+        while self.failure.is_none() && rest.frames() > 0 {
+            let (here, after) = self.split(rest);
+            if here.frames() > 0 {
+                let result = self.writer.write_run(&here);
+                self.note(result);
+                self.offered_here += here.frames();
+            }
+            rest = after;
         }
-        let bytes = self.writer.bytes();
-        let verdict = self
-            .rotation
-            .before_frame(header.timestamp_ns, bytes, self.offered_here);
-        self.follow(verdict, header.timestamp_ns);
-        self.offered_here += 1;
-        if let Some(statistics) = self.statistics.get_mut(usize::from(header.interface)) {
-            statistics.dropped += u64::from(dropped);
-            statistics.delivered += 1;
-        }
-        let result = self.writer.write_frame(&Frame {
-            interface: header.interface,
-            timestamp_ns: header.timestamp_ns,
-            wire_len: header.wire_len,
-            direction,
-            dropped,
-            data,
-        });
-        self.note(result);
         if self.unbuffered {
             self.flush();
         }
+    }
+
+    /// The first frames, which the file at hand has room for, and the rest, for which the next
+    /// one is begun.
+    fn split<'a>(&mut self, run: Run<'a>) -> (Run<'a>, Run<'a>) {
+        if !self.rotation.is_limited() && !self.rotates {
+            return run.split(run.bytes().len(), run.frames());
+        }
+        let (mut bytes, mut frames) = (0, 0);
+        let mut file_bytes = self.writer.bytes();
+        for block in run.blocks() {
+            let time_ns = block.frame.timestamp_ns;
+            let offered = self.offered_here + frames;
+            let verdict = self.rotation.before_frame(time_ns, file_bytes, offered);
+            if verdict == Verdict::Switch && frames > 0 {
+                return run.split(bytes, frames);
+            }
+            self.follow(verdict, time_ns);
+            if verdict == Verdict::Switch {
+                file_bytes = self.writer.bytes();
+            }
+            if let Some(statistics) = self.statistics.get_mut(usize::from(block.frame.interface)) {
+                statistics.dropped += u64::from(block.frame.dropped);
+                statistics.delivered += 1;
+            }
+            file_bytes += self.writer.bytes_of(&block);
+            bytes += block.bytes;
+            frames += 1;
+        }
+        run.split(bytes, frames)
     }
 
     /// Whether someone reads along, who is not to wait.
@@ -247,6 +256,11 @@ impl CaptureFile {
             frames,
             failed: self.offered - frames,
         }
+    }
+
+    /// Keeps files as long as they were to be when the clock was set by `step_ns`.
+    pub(super) fn clock_was_set(&mut self, step_ns: i64) {
+        self.rotation.clock_was_set(step_ns, &Zoned::now());
     }
 
     /// Goes on to the next file.
@@ -356,30 +370,6 @@ impl CaptureFile {
     }
 }
 
-/// How many frames each CPU had lost at each place when its last frame came up.
-#[derive(Default)]
-struct Losses {
-    /// By interface × 2 + direction, and CPU.
-    known: Vec<Vec<u32>>,
-}
-
-impl Losses {
-    /// Frames lost between this frame and the one before it of the same CPU and place.
-    fn since_last(&mut self, header: &FrameHeader) -> u32 {
-        let place = usize::from(header.interface) * 2 + usize::from(header.flags & FLAG_EGRESS);
-        let cpu = header.cpu as usize;
-        if self.known.len() <= place {
-            self.known.resize(place + 1, Vec::new());
-        }
-        let known = &mut self.known[place];
-        if known.len() <= cpu {
-            known.resize(cpu + 1, 0);
-        }
-        let before = std::mem::replace(&mut known[cpu], header.lost);
-        header.lost.wrapping_sub(before)
-    }
-}
-
 /// Where what is written can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -428,37 +418,5 @@ pub(super) fn link_type(interface: &Interface) -> LinkType {
         LinkType::ETHERNET
     } else {
         LinkType::RAW
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use traffic_ebpf::record::Kind;
-
-    use super::*;
-
-    #[test]
-    fn losses_are_counted_by_cpu_and_place() {
-        let mut losses = Losses::default();
-        let mut since = |cpu, flags, lost| {
-            losses.since_last(&FrameHeader {
-                kind: Kind::Frame as u32,
-                cap_len: 0,
-                timestamp_ns: 0,
-                wire_len: 0,
-                interface: 1,
-                flags,
-                protocol: 0,
-                lost,
-                cpu,
-            })
-        };
-        assert_eq!(since(0, 0, 0), 0);
-        assert_eq!(since(0, 0, 5), 5);
-        assert_eq!(since(3, 0, 2), 2);
-        assert_eq!(since(0, FLAG_EGRESS, 1), 1);
-        assert_eq!(since(0, 0, 5), 0);
-        assert_eq!(since(3, 0, u32::MAX), u32::MAX - 2);
-        assert_eq!(since(3, 0, 1), 2);
     }
 }

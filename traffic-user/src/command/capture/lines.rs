@@ -2,15 +2,12 @@
 
 use std::io::{self, ErrorKind, Write as _};
 
-use traffic_ebpf::record::{FLAG_EGRESS, FrameHeader};
-
 use super::file::link_type;
 use crate::{
-    capture_file::LinkType,
+    capture_file::{Frame, LinkType},
     cli::CaptureArgs,
     kernel::Interface,
     print::{Packet, Printer},
-    record::Direction,
 };
 
 /// Prints frames to stdout.
@@ -40,22 +37,17 @@ impl Lines {
         self.interfaces.push(described(interface));
     }
 
-    pub(super) fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
-        let Some((name, link_type)) = self.interfaces.get(usize::from(header.interface)) else {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) {
+        let Some((name, link_type)) = self.interfaces.get(usize::from(frame.interface)) else {
             return;
         };
         self.frames += 1;
-        let direction = if header.flags & FLAG_EGRESS == 0 {
-            Direction::Ingress
-        } else {
-            Direction::Egress
-        };
         let packet = Packet {
-            timestamp_ns: header.timestamp_ns,
-            data,
-            wire_len: header.wire_len,
+            timestamp_ns: frame.timestamp_ns,
+            data: frame.data,
+            wire_len: frame.wire_len,
             link_type: *link_type,
-            origin: (self.interfaces.len() > 1).then_some((name.as_str(), direction)),
+            origin: (self.interfaces.len() > 1).then_some((name.as_str(), frame.direction)),
         };
         self.printer.print(&packet, &mut self.text);
         if self.text.len() >= TEXT_BYTES {

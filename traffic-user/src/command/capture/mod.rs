@@ -48,6 +48,7 @@ use super::{
 use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
+    diagnostics,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
@@ -337,6 +338,9 @@ impl Capture {
     fn before_tick(&mut self, progress: &Progress) {
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
+            if let Some(file) = &mut self.take.file {
+                file.clock_was_set(step_ns);
+            }
             let note = format!(
                 "the clock was set by {:+.3} s during the capture; time stamps follow it",
                 Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64()
@@ -378,7 +382,8 @@ impl Capture {
             }
         }
         if progress.is_due() {
-            progress.draw(&self.session.counters()?);
+            let summaries_lost = self.session.summaries_lost()?;
+            progress.draw(&self.session.counters()?, summaries_lost);
         }
         Ok(!self.session.is_open())
     }
@@ -512,7 +517,7 @@ fn print_counts(report: &Report) {
     let ledger = &report.ledger;
     let lost = ledger.summaries_lost.unwrap_or(0) + ledger.frames_lost.ring_full;
     for line in count_lines(ledger.matched, ledger.seen, lost) {
-        eprintln!("{line}");
+        diagnostics::say(&line);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::unistd::{User, initgroups, setfsgid, setfsuid};
 
-use crate::{cli::FileArgs, command::UsageError};
+use crate::{cli::FileArgs, command::UsageError, diagnostics};
 
 /// Runs a program for every complete file, at the lowest priority, beside the capture.
 pub(super) struct Postrotate {
@@ -46,7 +46,10 @@ impl Postrotate {
         }
         match command.spawn() {
             Ok(child) => self.running.push((file.to_owned(), child)),
-            Err(error) => eprintln!("warning: run {}: {error}", self.program.display()),
+            Err(error) => {
+                let program = self.program.display();
+                diagnostics::say(&format!("warning: run {program}: {error}"));
+            }
         }
     }
 
@@ -77,7 +80,11 @@ impl Postrotate {
 }
 
 fn complain(program: &Path, file: &Path, what: &str) {
-    eprintln!("warning: {} {}: {what}", program.display(), file.display());
+    diagnostics::say(&format!(
+        "warning: {} {}: {what}",
+        program.display(),
+        file.display()
+    ));
 }
 
 fn user(name: &str) -> Result<User> {

@@ -1,9 +1,10 @@
 //! What becomes of the items that come up the ring.
 
-use traffic_ebpf::{parse::Link, record::FrameHeader};
+use traffic_ebpf::{parse::Link, record::ExcerptHeader};
 
 use super::{LIVE_ROWS, file::CaptureFile, lines::Lines};
 use crate::{
+    capture_file::Run,
     cli::CaptureArgs,
     command::packet_log::PacketLog,
     flows::{FlowSink, Flows},
@@ -93,16 +94,18 @@ impl Sink for Take {
         }
     }
 
-    fn frame(&mut self, header: &FrameHeader, data: &[u8]) {
+    fn frames(&mut self, run: Run<'_>) {
         if let Some(file) = &mut self.file {
-            file.write(header, data);
+            file.write(run);
         }
         if let Some(lines) = &mut self.lines {
-            lines.frame(header, data);
+            for block in run.blocks() {
+                lines.frame(&block.frame);
+            }
         }
     }
 
-    fn excerpt(&mut self, header: &FrameHeader, data: &[u8]) {
+    fn excerpt(&mut self, header: &ExcerptHeader, data: &[u8]) {
         if let Some(&link) = self.links.get(usize::from(header.interface)) {
             self.stages.excerpt(header.timestamp_ns, data, link);
         }

@@ -9,11 +9,12 @@ use ratatui::{
 
 use super::{
     super::{scroll::Columns, view::LiveReport},
+    findings,
     histogram::Histogram,
     screen::{Row, Screen, Sort, Tables},
 };
 use crate::report::{
-    AddressRow, Report, Source,
+    Report, Source,
     number::{bits_per_second, bytes, count, per_second, percent, printable},
     verdict::{self, Completeness},
 };
@@ -24,7 +25,7 @@ w          window of the charts: 30 s, 2 min, 10 min, whole run
 s          order of the tables: packets, bytes, name
 /          show only rows with a text; Esc shows all again
 Tab        other tables: sources and conversations,
-           destinations and ports, flows (--flows)
+           destinations and ports, flows (--flows), findings
 S          save the report as it is now: page and JSON
 ?, h       this help
 q, Ctrl-C  end the capture and print its report";
@@ -97,17 +98,23 @@ fn header(frame: &mut Frame<'_>, screen: &Screen, live: &LiveReport, area: Rect)
         first.push(Span::styled(" paused ", style.alarm()));
     }
     let (pps, bps) = live.rates();
-    let second = Line::from(vec![
-        Span::styled(count(report.totals.packets), style.title()),
-        Span::raw(" packets  "),
-        Span::styled(bytes(report.totals.bytes), style.title()),
-        Span::raw("  now "),
-        Span::styled(per_second(pps), style.title()),
-        Span::raw("  "),
-        Span::styled(bits_per_second(bps), style.title()),
-        Span::raw("  "),
-        lost_span(screen, report),
-    ]);
+    let second = Line::from(
+        [
+            Span::styled(count(report.totals.packets), style.title()),
+            Span::raw(" packets  "),
+            Span::styled(bytes(report.totals.bytes), style.title()),
+            Span::raw("  now "),
+            Span::styled(per_second(pps), style.title()),
+            Span::raw("  "),
+            Span::styled(bits_per_second(bps), style.title()),
+            Span::raw("  "),
+            lost_span(screen, report),
+        ]
+        .into_iter()
+        .chain([Span::raw("  ")])
+        .chain(findings::number(screen, report))
+        .collect::<Vec<_>>(),
+    );
     let clock = clock(live);
     let [left, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width(&clock))])
@@ -244,6 +251,17 @@ fn legend_line(screen: &Screen, columns: &Columns) -> Line<'static> {
 }
 
 fn draw_tables(frame: &mut Frame<'_>, screen: &Screen, report: &Report, area: Rect) {
+    let pair = match screen.tables {
+        Tables::SourcesAndConversations => [
+            ("Sources", &report.sources),
+            ("Conversations", &report.conversations),
+        ],
+        Tables::DestinationsAndPorts | Tables::Flows => [
+            ("Destinations", &report.destinations),
+            ("Ports", &report.ports),
+        ],
+        Tables::Findings => return findings::draw(frame, screen, report, area),
+    };
     let [left, gap_and_right] =
         Layout::horizontal([Constraint::Percentage(35), Constraint::Fill(1)]).areas(area);
     let right = Rect {
@@ -271,19 +289,10 @@ fn draw_tables(frame: &mut Frame<'_>, screen: &Screen, report: &Report, area: Re
         return table(frame, screen, &title, rows, all, right);
     }
     let [upper, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
-    let ((first, above), (second, below)) = match screen.tables {
-        Tables::SourcesAndConversations => (
-            ("Sources", &report.sources),
-            ("Conversations", &report.conversations),
-        ),
-        Tables::DestinationsAndPorts | Tables::Flows => (
-            ("Destinations", &report.destinations),
-            ("Ports", &report.ports),
-        ),
-    };
-    let rows = |rows: &[AddressRow]| screen.rows(rows.iter().map(Row::from));
-    table(frame, screen, first, rows(above), all, upper);
-    table(frame, screen, second, rows(below), all, lower);
+    for ((title, rows), area) in pair.into_iter().zip([upper, lower]) {
+        let rows = screen.rows(rows.iter().map(Row::from));
+        table(frame, screen, title, rows, all, area);
+    }
 }
 
 fn table(

@@ -54,13 +54,14 @@ impl Sort {
     }
 }
 
-/// Which tables are shown beside the protocols.
+/// Which tables are shown beside the protocols, or the findings instead of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tables {
     SourcesAndConversations,
     DestinationsAndPorts,
     /// Only where flows were asked for.
     Flows,
+    Findings,
 }
 
 /// What the screen asks for.
@@ -147,7 +148,8 @@ impl Screen {
                 self.tables = match self.tables {
                     Tables::SourcesAndConversations => Tables::DestinationsAndPorts,
                     Tables::DestinationsAndPorts if self.has_flows() => Tables::Flows,
-                    Tables::DestinationsAndPorts | Tables::Flows => Tables::SourcesAndConversations,
+                    Tables::DestinationsAndPorts | Tables::Flows => Tables::Findings,
+                    Tables::Findings => Tables::SourcesAndConversations,
                 }
             }
             _ => {}

@@ -9,8 +9,9 @@ use crate::report::{
     series::{self, Colour},
 };
 
+/// From row to row: at least enough for the text, at most what still looks like one table.
 const ROW_HEIGHT: u32 = 34;
-const BAR_HEIGHT: u32 = 18;
+const ROW_HEIGHT_MAX: u32 = 72;
 /// Columns of names and of counts take at most this part of the width.
 const NAME_PART: u32 = 3;
 const PLAIN: Colour = Colour(0x00, 0x72, 0xB2);
@@ -109,18 +110,21 @@ fn bars<B: DrawingBackend>(
     let left = MARGIN + widest(&mut shown.iter().map(|row| &row.name)) + 10;
     let right = width - MARGIN - widest(&mut numbers.iter()) - 10;
     let longest = shown.iter().map(|row| row.packets).max().unwrap_or(0);
-    let mut middle = top + ROW_HEIGHT / 2 + 4;
+    let room = height.saturating_sub(top + MARGIN) / u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let row_height = room.clamp(ROW_HEIGHT, ROW_HEIGHT_MAX);
+    let bar_height = row_height * 9 / 17;
+    let mut middle = top + row_height / 2 + 4;
     for (row, number) in shown.iter().zip(&numbers) {
         let name = shortened(pen, area, &row.name, width / NAME_PART);
         pen.label(area, &name, (left - 10, middle), Align::Right)?;
         let length = part(row.packets, longest, right - left);
         let bar = [
-            pen.point(left, middle - BAR_HEIGHT / 2),
-            pen.point(left + length, middle + BAR_HEIGHT / 2),
+            pen.point(left, middle - bar_height / 2),
+            pen.point(left + length, middle + bar_height / 2),
         ];
         area.draw(&Rectangle::new(bar, paint(row.colour).filled()))?;
         pen.label(area, number, (left + length + 8, middle), Align::Left)?;
-        middle += ROW_HEIGHT;
+        middle += row_height;
     }
     hidden(pen, area, rows.len() - shown.len(), (left, middle))
 }

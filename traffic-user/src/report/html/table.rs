@@ -37,15 +37,19 @@ pub(super) enum Cell {
 impl Table<'_> {
     /// A table that the script makes sortable and searchable; nothing without rows.
     pub(super) fn card(&self) -> String {
-        if self.rows.is_empty() {
-            return String::new();
-        }
-        self.html("sortable", &self.headings())
+        self.sortable("sortable")
     }
 
     /// As [`Table::card`], of counts that are never estimates.
     pub(super) fn exact_card(&self) -> String {
-        self.html("sortable exact", &self.headings())
+        self.sortable("sortable exact")
+    }
+
+    fn sortable(&self, class: &str) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        self.html(class, &self.headings())
     }
 
     /// A table whose order is its meaning.

@@ -1,0 +1,84 @@
+//! What each CPU has gathered and not sent up yet, in memory that programs and user space share.
+
+use aya::Ebpf;
+use traffic_ebpf::record::{BATCH_HEADER_BYTES, Batch, Run, RunHeader, Summary};
+
+use super::{
+    clock::WallClock,
+    load::LoadError,
+    ring::{self, RingReader, Sink},
+    session::share,
+    shared::SharedArray,
+};
+
+/// Batches of summaries and runs of frames, by CPU.
+pub(super) struct Gathered {
+    batches: SharedArray<Batch>,
+    /// Only where frames are asked for.
+    runs: Option<SharedArray<Run>>,
+}
+
+impl Gathered {
+    /// Maps what `cpus` CPUs gather; runs only with `frames`.
+    pub(super) fn new(ebpf: &Ebpf, cpus: usize, frames: bool) -> Result<Self, LoadError> {
+        let runs = frames.then(|| share(ebpf, "RUNS", cpus)).transpose()?;
+        Ok(Self {
+            batches: share(ebpf, "BATCHES", cpus)?,
+            runs,
+        })
+    }
+
+    /// CPUs that have something in hand.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = u32> {
+        let cpus = (0..self.batches.len())
+            .filter(|&cpu| self.records(cpu) != 0 || self.run_bytes(cpu) != 0);
+        cpus.filter_map(|cpu| u32::try_from(cpu).ok())
+    }
+
+    /// Gives what every CPU has in hand to `sink`, and empties it.
+    ///
+    /// No program may be running, nor begin to.
+    pub(super) fn deliver(&self, ring: &mut RingReader, clock: &WallClock, sink: &mut dyn Sink) {
+        for cpu in 0..self.batches.len() {
+            let bytes = BATCH_HEADER_BYTES + self.records(cpu) * size_of::<Summary>();
+            if bytes > BATCH_HEADER_BYTES {
+                let batch = self.batches.at(cpu);
+                // SAFETY: the mapping holds the whole batch, and as the caller says nothing writes
+                // it.
+                let items = unsafe { std::slice::from_raw_parts(batch.cast::<u8>(), bytes) };
+                ring.deliver_batch(items, clock, sink);
+                // SAFETY: as above.
+                unsafe { (*batch).count = 0 };
+            }
+            self.deliver_run(cpu, sink);
+        }
+    }
+
+    fn deliver_run(&self, cpu: usize, sink: &mut dyn Sink) {
+        let bytes = self.run_bytes(cpu);
+        let Some(run) = self.runs.as_ref().filter(|_| bytes > 0) else {
+            return;
+        };
+        let run = run.at(cpu);
+        let bytes = size_of::<RunHeader>() + bytes;
+        // SAFETY: the mapping holds the whole run, and as the caller of `deliver` says nothing
+        // writes it.
+        let item = unsafe { std::slice::from_raw_parts(run.cast::<u8>(), bytes) };
+        ring::deliver_run(item, sink);
+        // SAFETY: as above.
+        unsafe { (*run).header = RunHeader::default() };
+    }
+
+    fn records(&self, cpu: usize) -> usize {
+        // SAFETY: an aligned word of the mapping; the kernel stores it whole.
+        unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() as usize }
+    }
+
+    fn run_bytes(&self, cpu: usize) -> usize {
+        let runs = self.runs.as_ref();
+        // SAFETY: as in `records`.
+        runs.map_or(0, |runs| unsafe {
+            (&raw const (*runs.at(cpu)).header.bytes).read_volatile() as usize
+        })
+    }
+}
