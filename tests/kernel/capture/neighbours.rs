@@ -129,7 +129,7 @@ fn filters(namespace: &Namespace) -> Result<String> {
         .map(|direction| namespace.run(&format!("tc filter show dev {VETH} {direction}")));
     let both = ingress? + &egress?;
     let ours = both.lines().filter(|line| line.contains(" traffic_"));
-    Ok(ours.map(|line| format!("{line}\n")).collect())
+    Ok(ours.collect::<Vec<_>>().join("\n"))
 }
 
 fn clean_up(namespace: &Namespace, args: &[&str]) -> Result<String> {
