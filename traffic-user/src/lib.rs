@@ -15,6 +15,7 @@ pub mod filter;
 pub mod findings;
 pub mod flows;
 pub mod history;
+pub mod ipfix;
 pub mod kernel;
 pub mod ledger;
 pub mod live;

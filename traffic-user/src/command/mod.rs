@@ -11,6 +11,7 @@ mod extract;
 mod filter;
 mod input;
 mod interfaces;
+mod ipfix;
 mod output;
 mod packet_log;
 mod pages;
