@@ -18,10 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::{
     Terminal as Canvas,
     backend::CrosstermBackend,
@@ -32,7 +29,7 @@ use ratatui::{
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use self::{
     screen::{Action, Screen},
@@ -43,6 +40,8 @@ use crate::diagnostics;
 
 /// How long a key may wait for its effect, and a report for being shown.
 const POLL: Duration = Duration::from_millis(50);
+/// How often it is seen whether the terminal is still there.
+const WATCH: Duration = Duration::from_millis(500);
 /// How long the view may take to restore the terminal.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -93,9 +92,14 @@ impl Terminal {
         })
     }
 
-    /// Waits until the user wants the capture to end.
+    /// Waits until the user wants the capture to end, or the terminal is taken away: there the
+    /// library that reads keys never comes back.
     pub async fn stopped(&self) {
-        self.stop.notified().await;
+        while !is_gone() {
+            if timeout(WATCH, self.stop.notified()).await.is_ok() {
+                return;
+            }
+        }
     }
 }
 
@@ -130,8 +134,7 @@ impl View {
     fn run(&mut self) -> io::Result<()> {
         self.draw()?;
         while !self.done.load(Ordering::Relaxed) {
-            wait_for_input()?;
-            let has_event = event::poll(Duration::ZERO)?;
+            let has_event = event::poll(POLL)?;
             if has_event && self.take(&event::read()?) {
                 self.stop.notify_one();
                 return Ok(());
@@ -171,24 +174,16 @@ impl View {
     }
 }
 
-/// Waits until there may be a key, at most for [`POLL`]. The library that reads keys would never
-/// come back from a terminal that was taken away.
-fn wait_for_input() -> io::Result<()> {
+/// Whether the terminal was taken away.
+fn is_gone() -> bool {
     let stdin = io::stdin();
-    let mut input = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(POLL).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut input, timeout) {
-        // A resized window interrupts.
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
+    // Nothing is asked for: hanging up is always told.
+    let mut input = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
     let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
-    match input[0].revents() {
-        Some(events) if events.intersects(gone) => {
-            Err(io::Error::other("the terminal was taken away"))
-        }
-        _ => Ok(()),
-    }
+    poll(&mut input, PollTimeout::ZERO).is_ok()
+        && input[0]
+            .revents()
+            .is_some_and(|events| events.intersects(gone))
 }
 
 /// Where there is a terminal: stdout, or else stderr, so that a capture file can go to stdout.

@@ -253,6 +253,7 @@ fn allowed(policy: &Policy) -> Result<Rules, BackendError> {
         rules.insert(libc::SYS_bind, Vec::new());
         rules.insert(libc::SYS_connect, Vec::new());
         rules.insert(libc::SYS_bpf, Vec::new());
+        rules.insert(libc::SYS_getdents64, Vec::new());
     }
     rules.insert(libc::SYS_ioctl, equal(1, ioctls)?);
     if policy.clients {

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
+    path::Path,
 };
 
 use aya::{
@@ -129,7 +130,11 @@ impl Holder {
     /// Keeps what detaching, and interfaces that may join, still need.
     fn seal(&mut self, joins: bool) -> Result<(), String> {
         let needed = self.needed(joins).map_err(|error| error.to_string())?;
-        let policy = Policy::holding_hooks(needed);
+        let mut policy = Policy::holding_hooks(needed);
+        if joins {
+            // Where TC is attached by filters, their names tell whose process still runs.
+            policy.read(Path::new("/proc"));
+        }
         policy.enter().map(drop).map_err(|error| error.to_string())
     }
 

@@ -105,15 +105,8 @@ fn interface(name: &[u8], ifindex: u32, hardware_type: u32, program: u32) -> Opt
         name: std::str::from_utf8(&name[..end]).ok()?.to_owned(),
         ifindex,
         hardware_type: hardware_type.try_into().ok()?,
-        mtu: 0,
-        up: true,
-        state: String::new(),
-        kind: None,
-        alias: None,
-        mac: None,
         xdp_programs: Some(program).filter(|id| *id != 0).into_iter().collect(),
-        packets: (0, 0),
-        missed: None,
+        ..Interface::default()
     })
 }
 
