@@ -10,6 +10,7 @@ pub mod command;
 pub mod counts;
 pub mod diagnostics;
 pub mod dns;
+pub mod doctor;
 pub mod filter;
 pub mod findings;
 pub mod fleet;

@@ -2,8 +2,10 @@
 
 mod ask;
 mod capture;
+mod cleanup;
 mod config;
 mod confine;
+mod doctor;
 mod extcap;
 mod extract;
 mod filter;
@@ -17,6 +19,7 @@ mod pages;
 mod print;
 mod progress;
 mod read;
+mod runner;
 mod selection;
 mod service;
 
@@ -56,6 +59,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Completions { shell }) => pages::completions(shell),
         Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
+        Some(Command::Doctor(args)) => runtime.block_on(doctor::run(&args)),
+        Some(Command::Cleanup(args)) => runtime.block_on(cleanup::run(&args)),
         Some(Command::Fleet(args)) => runtime.block_on(fleet::run(args.command)),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {

@@ -6,8 +6,11 @@
 
 mod attach;
 mod bench;
+mod broker;
 mod clock;
+mod clsact;
 mod explain;
+mod facts;
 mod fill;
 mod gate;
 mod gathered;
@@ -18,6 +21,7 @@ mod link_events;
 mod load;
 mod namespace;
 mod probe;
+mod process;
 mod promiscuous;
 mod ring;
 mod session;
@@ -27,6 +31,8 @@ mod snapshot;
 
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
+pub use clsact::{Cleanup, Leftover, OwnerState, clean_up};
+pub use facts::gather;
 pub use hooks::{Attached, HookChoice};
 pub use host::{hostname, kernel_release, receive_vlan_offload, speed_bps};
 pub use interfaces::{ANY, Interface, InterfaceError, Interfaces};
@@ -34,6 +40,6 @@ pub use link_events::{LinkEvent, LinkEvents};
 pub use load::{Access, LoadError, Settings};
 pub use namespace::{NamespaceError, NetworkNamespace};
 pub use probe::xdp_can_copy_frames;
-pub use promiscuous::Promiscuous;
+pub use process::{Keep, Part};
 pub use ring::Sink;
 pub use session::{Session, SessionError};
