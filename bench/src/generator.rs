@@ -31,6 +31,10 @@ const BATCH: u32 = 64;
 const CALL: u32 = 16_384;
 /// How often a paced sender sends.
 const BURST: Duration = Duration::from_micros(100);
+/// Where frames go.
+pub(crate) const PORT: u16 = 5000;
+/// MAC address of the interface that receives.
+pub(crate) const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x88];
 /// Length of `struct xdp_md`, where `data_end` lies in it, and where the interface
 /// (`linux/bpf.h`).
 const XDP_MD_BYTES: usize = 24;
@@ -49,6 +53,9 @@ pub(crate) struct Args {
     /// Frames per second; 0 = as many as go.
     #[arg(long, default_value_t = 0)]
     pub(crate) pps: u32,
+    /// To the host that receives them, instead of to a MAC that nobody has.
+    #[arg(long)]
+    pub(crate) to_host: bool,
     /// Seconds to send.
     #[arg(long)]
     pub(crate) seconds: f64,
@@ -85,6 +92,9 @@ impl Generator {
             .stdout(Stdio::piped());
         if args.mix {
             command.arg("--mix");
+        }
+        if args.to_host {
+            command.arg("--to-host");
         }
         let mut child = command.spawn().context("start the sender")?;
         let stdin = child.stdin.take().context("stdin is piped")?;
@@ -163,9 +173,13 @@ impl Sender {
         let mut context = [0; XDP_MD_BYTES];
         context[DATA_END..][..4].copy_from_slice(&u32::from(len).to_ne_bytes());
         context[INGRESS_IFINDEX..][..4].copy_from_slice(&index.to_ne_bytes());
+        let mut frame = ipv4(len, 17, PORT);
+        if args.to_host {
+            frame[..6].copy_from_slice(&RECEIVER_MAC);
+        }
         Ok(Self {
             ebpf,
-            frame: ipv4(len, 17, 5000),
+            frame,
             context,
         })
     }

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 const RUNS: u32 = 100_000;
 /// Size of the ring: the default of `traffic capture`.
 const RING_BYTES: u32 = 16 << 20;
-/// What the ring holds beside a frame's or excerpt's bytes: its own header, and room for a tag.
+/// What the ring holds at most beside a frame's or excerpt's bytes: headers, and room for a tag.
 const ITEM_BYTES: usize = 56;
 /// What a path may cost over the recorded ratio: noise between runs of one machine.
 const MARGIN: f64 = 1.25;
@@ -61,7 +61,7 @@ impl Mode {
             0
         } else {
             let copied = sample.frame.len().min(self.snaplen as usize);
-            copied.next_power_of_two().max(128) + ITEM_BYTES
+            copied + ITEM_BYTES
         };
         let is_excerpted = matches!(sample.name, "arp" | "dns");
         let excerpt = if is_excerpted { 512 + ITEM_BYTES } else { 0 };
@@ -165,6 +165,7 @@ pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         .filter_map(|cost| cost.beside(&null))
         .collect();
     print(&paths);
+    scale(args.repetitions)?;
     if args.record {
         record(&paths)?;
     }
@@ -172,6 +173,38 @@ pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         return check(&paths);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// CPUs that produce at once.
+const PRODUCERS: usize = 2;
+
+/// Measures summaries from two CPUs at once beside one; nobody takes them meanwhile.
+fn scale(repetitions: u16) -> Result<()> {
+    let settings = Settings {
+        ring_bytes: RING_BYTES,
+        ..Settings::default()
+    };
+    let mut bench = Bench::load(&settings, &[LINK_ETHERNET], Access::of_this_kernel())?;
+    let samples = samples();
+    let frame = &samples[0].frame;
+    let mut factors = Vec::new();
+    for _ in 0..repetitions {
+        let mut mean = |cpus: usize| -> Result<f64> {
+            let times = bench.time_together(PacketProgram::Ingress, frame, RUNS, cpus)?;
+            Ok(times.into_iter().map(nanoseconds).sum::<f64>() / cpus as f64)
+        };
+        let (alone, together) = (mean(1)?, mean(PRODUCERS)?);
+        factors.push(PRODUCERS as f64 * alone / together);
+    }
+    ensure!(bench.lost()? == 0, "measure both CPUs: the ring was full");
+    let factor = Estimate::of(&factors).context("there is at least one repetition")?;
+    println!(
+        "\n{PRODUCERS} CPUs at once make {} times the summaries of one ({}, {}).",
+        factor.text(2),
+        PacketProgram::Ingress.name(),
+        samples[0].name
+    );
+    Ok(())
 }
 
 fn measure(

@@ -5,6 +5,7 @@ mod report;
 
 use std::{
     fs,
+    net::UdpSocket,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
@@ -19,9 +20,9 @@ use traffic_tests::netns::{VETH, VethOptions, VethPair};
 pub(crate) use self::cases::is_installed;
 use self::cases::{Case, Kept, Load, Section, sections};
 use crate::{
-    Programs,
+    Programs, empty,
     environment::{Environment, output},
-    generator::Generator,
+    generator::{Generator, PORT, RECEIVER_MAC},
     tool::{Tool, Usage},
 };
 
@@ -193,6 +194,8 @@ struct Stage<'a> {
     programs: &'a Programs,
     pair: VethPair,
     directory: TempDir,
+    /// Where frames to the host go.
+    _socket: UdpSocket,
 }
 
 impl<'a> Stage<'a> {
@@ -205,6 +208,14 @@ impl<'a> Stage<'a> {
         // With GRO the receiving side polls, without which it takes no frames from XDP. The
         // driver heeds it only while the interface is up (`veth_set_features`).
         pair.right.run(&format!("ethtool -K {VETH} gro on"))?;
+        let [a, b, c, d, e, f] = RECEIVER_MAC;
+        pair.right.run(&format!(
+            "ip link set {VETH} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
+        ))?;
+        // Its buffer fills, and then it drops, as a busy receiver does.
+        let socket = pair
+            .right
+            .within(|| Ok(UdpSocket::bind(("0.0.0.0", PORT))?))?;
         let directory = tempfile::Builder::new()
             .prefix("traffic-bench-")
             .tempdir_in(&args.files)
@@ -213,6 +224,7 @@ impl<'a> Stage<'a> {
             programs,
             pair,
             directory,
+            _socket: socket,
         })
     }
 
@@ -274,6 +286,8 @@ struct Paths {
     traffic: PathBuf,
     capture: PathBuf,
     report: PathBuf,
+    /// The command that attaches a program that does nothing.
+    empty: Vec<String>,
 }
 
 impl Paths {
@@ -282,6 +296,7 @@ impl Paths {
             traffic: programs.traffic.clone(),
             capture: directory.join("capture"),
             report: directory.join("report.json"),
+            empty: empty::command(programs),
         }
     }
 

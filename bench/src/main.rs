@@ -5,7 +5,9 @@
     reason = "numbers of packets, bytes and measurements are far below 2^52"
 )]
 
+mod empty;
 mod environment;
+mod flows;
 mod frames;
 mod generator;
 mod kernel;
@@ -42,10 +44,14 @@ enum What {
     Kernel(kernel::Args),
     /// Packet rates, loss, CPU time and memory beside other tools
     Link(link::Args),
+    /// Summaries per second into flows, on one core
+    Flows(flows::Args),
     /// Reading a large capture file beside other readers
     Read(read::Args),
     #[command(hide = true)]
     Generate(generator::Args),
+    #[command(hide = true)]
+    Empty,
 }
 
 /// What all measurements need.
@@ -73,7 +79,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.what.unwrap_or(What::Link(cli.link)) {
         What::Kernel(args) => kernel::run(&args, &programs),
         What::Link(args) => link::run(&args, &programs),
+        What::Flows(args) => flows::run(&args),
         What::Read(args) => read::run(&args, &programs),
+        What::Empty => empty::run(&programs.object),
         What::Generate(args) => generator::run(&args, &programs.object),
     }
 }

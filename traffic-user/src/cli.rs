@@ -57,6 +57,8 @@ impl Cli {
                 Command::Print(_)
                 | Command::Extcap(_)
                 | Command::Config(_)
+                | Command::Doctor(_)
+                | Command::Cleanup(_)
                 | Command::Service(_)
                 | Command::Completions { .. }
                 | Command::Man { .. }
@@ -95,6 +97,10 @@ pub enum Command {
     Extcap(ExtcapArgs),
     /// Lists interfaces and the hooks they can take.
     Interfaces(InterfacesArgs),
+    /// Tells what this host lets a capture do, and what mends what it does not.
+    Doctor(DoctorArgs),
+    /// Removes what killed captures left on kernels before 6.6.
+    Cleanup(CleanupArgs),
 }
 
 /// Arguments of `traffic interfaces`.
@@ -102,6 +108,31 @@ pub enum Command {
 pub struct InterfacesArgs {
     /// List those of this network namespace: a name of `ip netns`, the id of a process inside, or a
     /// path such as `/run/docker/netns/…`. Needs `CAP_SYS_ADMIN`.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
+}
+
+/// Arguments of `traffic doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Look at this interface; repeat for several. Default: all that are up.
+    #[arg(short, long, value_name = "NAME")]
+    pub interface: Vec<String>,
+    /// Write JSON; `docs/doctor.schema.json` describes it.
+    #[arg(long)]
+    pub json: bool,
+    /// Look inside this network namespace, as `traffic interfaces` does.
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Option<String>,
+}
+
+/// Arguments of `traffic cleanup`.
+#[derive(Args, Debug)]
+pub struct CleanupArgs {
+    /// Only tell what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Clean up inside this network namespace, as `traffic interfaces` does.
     #[arg(long, value_name = "NAME|PID")]
     pub netns: Option<String>,
 }

@@ -68,6 +68,8 @@ impl Account {
                 ring_full: frames.ring_full,
                 write_failed: frames.write_failed,
             },
+            ipfix_sent: None,
+            ipfix_lost: None,
             excerpts_lost: self.excerpts_lost,
             history_evicted: self.history_evicted,
             in_flight: self.is_running.then(|| self.in_flight()),

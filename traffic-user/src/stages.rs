@@ -4,6 +4,7 @@ use traffic_ebpf::{
     parse::{Link, parse},
     protocol::Protocol,
     record::Summary,
+    tally::Count,
 };
 
 use crate::{
@@ -105,6 +106,12 @@ impl Stages {
         if let Some(flows) = &mut self.flows {
             flows.finish();
         }
+    }
+
+    /// Packets so far that belong to no flow.
+    #[must_use]
+    pub fn flowless(&self) -> Count {
+        self.flows.as_ref().map_or(Count::default(), Flows::other)
     }
 
     /// Gives the flows that ended since the last call, where they are

@@ -1,6 +1,10 @@
 //! Builds what measures, and measures.
 
-use std::{ffi::OsString, os::unix::process::CommandExt, process::ExitCode};
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +19,7 @@ use crate::{
 /// Measures against an empty program, against other tools, and against other readers
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// Arguments of the benchmark: `kernel`, `link` (the default) or `read`, and theirs.
+    /// Arguments of the benchmark: `kernel`, `link` (the default), `read` or `flows`, and theirs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -25,6 +29,22 @@ impl Bench {
         if let Err(error) = Setup::default().tools(BENCH_TOOLS) {
             eprintln!("some peers will be skipped: {error:#}");
         }
+        let mut command = self.command()?;
+        Err(command.exec()).context("run the benchmark")
+    }
+
+    /// Whether no path through the programs costs more than is recorded.
+    pub(crate) fn no_path_is_dearer() -> Result<bool> {
+        let args = ["kernel", "--check"].map(OsString::from).to_vec();
+        let status = Self { args }
+            .command()?
+            .status()
+            .context("run the benchmark")?;
+        Ok(status.success())
+    }
+
+    /// Builds everything, and shows the command that measures.
+    fn command(self) -> Result<Command> {
         let built = build::all(Profile::Release)?;
         let object = build::bench_object()?;
         let mut cargo = build::cargo(&built.object);
@@ -41,6 +61,6 @@ impl Bench {
             .arg(object)
             .args(self.args);
         process::show(&command);
-        Err(command.exec()).context("run the benchmark")
+        Ok(command)
     }
 }

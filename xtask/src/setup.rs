@@ -40,6 +40,8 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "ethtool",
     "iproute2",
     "iputils-ping",
+    "nfdump",
+    "pmacct",
     "procps",
     "prometheus",
     "python3-scapy",

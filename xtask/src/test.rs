@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
+    bench::Bench,
     build::{self, Profile},
     process,
     setup::{Setup, TEST_TOOLS},
@@ -64,7 +65,10 @@ impl Test {
             .args(["test", "--workspace", "--no-fail-fast"])
             .env("TRAFFIC_BIN", &built.program);
         self.pass_on(&mut cargo)?;
-        let tally = run(&mut cargo)?;
+        let mut tally = run(&mut cargo)?;
+        if self.long && self.filter.is_none() {
+            tally += guard()?;
+        }
         println!(
             "{} passed, {} failed, {} skipped",
             tally.passed, tally.failed, tally.skipped
@@ -90,6 +94,18 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// Compares the cost of the programs with what is recorded.
+fn guard() -> Result<Tally> {
+    let holds = Bench::no_path_is_dearer()?;
+    let verdict = if holds { "ok" } else { "FAILED" };
+    println!("test no_path_through_the_programs_is_dearer_than_recorded ... {verdict}");
+    Ok(Tally {
+        passed: u64::from(holds),
+        failed: u64::from(!holds),
+        skipped: 0,
+    })
 }
 
 /// Runs `cargo test` and hands its output on, but for the closing lines of single binaries.

@@ -31,8 +31,9 @@ use tools::Tools;
 
 /// Kernels of a full run.
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", NEWEST];
-/// Test binaries that run on every kernel: loading, attaching, capturing, the ledger, filters.
-const TESTS: [&str; 4] = ["namespaces", "object", "capture", "filter"];
+/// Test binaries that run on every kernel: loading, the
+/// diagnosis, attaching, capturing, the ledger, filters.
+const TESTS: [&str; 5] = ["namespaces", "object", "doctor", "capture", "filter"];
 
 /// Boots kernels of Debian in software and runs the tests of the kernel programs there
 #[derive(Args, Debug)]

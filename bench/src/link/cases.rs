@@ -26,7 +26,8 @@ pub(super) struct Load {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Program and arguments, split at white space: `TRAFFIC`, `CAPTURE` and `REPORT` stand for
+    /// Program and arguments, split at white space; `EMPTY` for this program, which attaches one
+    /// that does nothing. `TRAFFIC`, `CAPTURE` and `REPORT` stand for
     /// paths. Empty for no tool.
     pub(super) line: &'static str,
     /// What it prints when it listens.
@@ -51,6 +52,13 @@ const NONE: Case = Case {
     name: "none",
     line: "",
     ready: "",
+    kept: Kept::Nothing,
+};
+/// What any program at XDP costs.
+const EMPTY: Case = Case {
+    name: "an XDP program that does nothing",
+    line: "EMPTY",
+    ready: "listening on",
     kept: Kept::Nothing,
 };
 const COUNTERS: Case = ours(
@@ -152,10 +160,15 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
             mix,
             sources,
             pps,
+            to_host: false,
             seconds,
         }),
         seconds,
     };
+    let mut to_host = load(false, 1, 0);
+    if let Some(traffic) = &mut to_host.traffic {
+        traffic.to_host = true;
+    }
     let section = |title, load, cases: &[Case]| Section {
         title,
         load,
@@ -167,6 +180,7 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
             load(false, 1, 0),
             &[
                 NONE,
+                EMPTY,
                 COUNTERS,
                 SUMMARIES,
                 SUMMARIES_TC,
@@ -176,6 +190,11 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
                 DUMPCAP,
                 XDPDUMP_96,
             ],
+        ),
+        section(
+            "60 B to a socket of the host, as many as go",
+            to_host,
+            &[NONE, EMPTY, COUNTERS, SUMMARIES, SAMPLED, TCPDUMP_96],
         ),
         section(
             "60 B from 1,000,000 sources, as many as go",
@@ -237,7 +256,7 @@ impl Case {
     pub(super) fn missing(&self) -> Option<String> {
         let tool = self.line.split_whitespace().next()?;
         let (tool, is_there) = match tool {
-            "TRAFFIC" => return None,
+            "TRAFFIC" | "EMPTY" => return None,
             "/usr/bin/python3" => ("scapy", is_installed("scapy")),
             tool => (tool, is_installed(tool)),
         };
@@ -246,6 +265,9 @@ impl Case {
 
     /// Program and arguments.
     pub(super) fn words(&self, paths: &Paths) -> Vec<String> {
+        if self.line == EMPTY.line {
+            return paths.empty.clone();
+        }
         let word = |word: &str| match word {
             "TRAFFIC" => paths.traffic.display().to_string(),
             "CAPTURE" => paths.capture.display().to_string(),

@@ -29,6 +29,11 @@ pub(crate) const TESTS: Tests = &[
         NEEDS,
         an_xdp_hook_that_is_taken_is_not_touched,
     ),
+    Test::new(
+        "only_filters_of_killed_captures_are_removed",
+        NEEDS,
+        only_filters_of_killed_captures_are_removed,
+    ),
     Test::new("nothing_is_left_behind", NEEDS, nothing_is_left_behind),
 ];
 
@@ -89,14 +94,23 @@ fn nothing_is_left_behind() -> Result<()> {
     ] {
         let capture = Capture::start(right, &["-i", VETH, "--hook", hook])?;
         let objects = held(capture.id())?;
-        for kind in ["link", "map", "prog"] {
+        let by_filter = !filters(right)?.is_empty();
+        let links = match (by_filter, hook) {
+            (false, _) => 2,
+            (true, "xdp") => 1,
+            (true, _) => 0,
+        };
+        for (kind, least) in [("link", links), ("map", 2), ("prog", 2)] {
             let count = objects.iter().filter(|(of, _)| *of == kind).count();
-            ensure!(count >= 2, "{hook}: {count} of kind {kind}");
+            ensure!(count >= least, "{hook}: {count} of kind {kind}");
         }
         ensure!(objects.iter().all(|(kind, id)| exists(kind, *id)));
         capture.signal(signal)?;
         let captured = capture.finish()?;
         ensure!(captured.status.success() == (signal != Signal::SIGKILL));
+        if by_filter && signal == Signal::SIGKILL {
+            clean_up(right, &[])?;
+        }
         // The kernel frees them a grace period later.
         wait_until("the end of every object", Duration::from_secs(5), || {
             !objects.iter().any(|(kind, id)| exists(kind, *id))
@@ -106,5 +120,61 @@ fn nothing_is_left_behind() -> Result<()> {
         })
         .with_context(|| format!("{hook}, {signal}: {:?} and not {before:?}", state()))?;
     }
+    Ok(())
+}
+
+/// Filters of ours that the qdisc of the interface holds: on kernels without tcx.
+fn filters(namespace: &Namespace) -> Result<String> {
+    let [ingress, egress] = ["ingress", "egress"]
+        .map(|direction| namespace.run(&format!("tc filter show dev {VETH} {direction}")));
+    let both = ingress? + &egress?;
+    let ours = both.lines().filter(|line| line.contains(" traffic_"));
+    Ok(ours.collect::<Vec<_>>().join("\n"))
+}
+
+fn clean_up(namespace: &Namespace, args: &[&str]) -> Result<String> {
+    let output = namespace
+        .command(binary())
+        .arg("cleanup")
+        .args(args)
+        .output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{said}");
+    Ok(said)
+}
+
+fn only_filters_of_killed_captures_are_removed() -> Result<()> {
+    let stage = Stage::new()?;
+    let right = &stage.pair.right;
+    let before = right.run("tc qdisc show")?;
+    let live = Capture::start(right, &["-i", VETH])?;
+    let of_live = filters(right)?;
+    let kill = || -> Result<u32> {
+        let killed = Capture::start(right, &["-i", VETH])?;
+        killed.signal(Signal::SIGKILL)?;
+        let id = killed.id();
+        killed.finish()?;
+        Ok(id)
+    };
+    let killed = kill()?;
+    let left = filters(right)?;
+    let told = clean_up(right, &["--dry-run"])?;
+    ensure!(filters(right)? == left, "it only tells");
+    // With tcx the kernel has removed everything.
+    let lines = if of_live.is_empty() { 0 } else { 2 };
+    let would = format!("would remove: process {killed} has ended");
+    ensure!(told.matches(&would).count() == lines, "{told}");
+    let removed = clean_up(right, &[])?;
+    let stays = format!("stays: process {} uses it", live.id());
+    ensure!(removed.matches("removed: ").count() == lines, "{removed}");
+    ensure!(removed.matches(&stays).count() == lines, "{removed}");
+    ensure!(filters(right)? == of_live);
+    kill()?;
+    let next = Capture::start(right, &["-i", VETH])?;
+    ensure!(filters(right)?.lines().count() == 2 * lines);
+    live.interrupt()?;
+    next.interrupt()?;
+    ensure!(filters(right)?.is_empty() && right.run("tc qdisc show")? == before);
+    ensure!(clean_up(right, &[])? == "nothing was left behind\n");
     Ok(())
 }

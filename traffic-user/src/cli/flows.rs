@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::parse_duration;
-use crate::flows::FlowSettings;
+use crate::{flows::FlowSettings, ipfix::Collector};
 
 /// Arguments about flows.
 #[derive(Args, Clone, Debug)]
@@ -24,13 +24,23 @@ pub struct FlowArgs {
     /// been silent the longest.
     #[arg(long, value_name = "N", default_value_t = 262_144, requires = "flow_use", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub max_flows: u32,
+    /// Send every flow that ends to this IPFIX collector, over UDP or TCP; builds flows.
+    #[arg(long, value_name = "HOST:PORT[/tcp]", group = "flow_use")]
+    pub ipfix: Option<Collector>,
+    /// Observation domain id of the export, which tells several exporters of one address apart.
+    #[arg(long, value_name = "ID", default_value_t = 0, requires = "ipfix")]
+    pub ipfix_domain: u32,
+    /// Export a record per direction, for collectors that do not know RFC 5103 (pmacct).
+    #[arg(long, requires = "ipfix")]
+    pub ipfix_uniflow: bool,
 }
 
 impl FlowArgs {
     /// The flows that are asked for, of which `top` are shown.
     #[must_use]
     pub fn settings(&self, top: usize) -> Option<FlowSettings> {
-        self.flows.then_some(FlowSettings {
+        let wanted = self.flows || self.ipfix.is_some();
+        wanted.then_some(FlowSettings {
             idle: self.flow_idle,
             active: self.flow_active,
             max_flows: self.max_flows,

@@ -75,6 +75,8 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Service(_)
         | Command::Completions { .. }
         | Command::Man { .. }
+        | Command::Doctor(_)
+        | Command::Cleanup(_)
         | Command::Interfaces(_) => None,
     }
 }

@@ -74,6 +74,7 @@ mod tests {
             kind: None,
             alias: None,
             mac: None,
+            promiscuity: 0,
             xdp_programs: Vec::new(),
             packets: (0, 0),
             missed: None,

@@ -2,13 +2,16 @@
 
 mod ask;
 mod capture;
+mod cleanup;
 mod config;
 mod confine;
+mod doctor;
 mod extcap;
 mod extract;
 mod filter;
 mod input;
 mod interfaces;
+mod ipfix;
 mod output;
 mod packet_log;
 mod pages;
@@ -54,6 +57,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Completions { shell }) => pages::completions(shell),
         Some(Command::Man { directory }) => pages::manual(&directory),
         Some(Command::Print(args)) => print::run(&args),
+        Some(Command::Doctor(args)) => runtime.block_on(doctor::run(&args)),
+        Some(Command::Cleanup(args)) => runtime.block_on(cleanup::run(&args)),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {

@@ -15,6 +15,7 @@ use super::{
     extract::Extract,
     filter::{self, FileFilter},
     input::{self, Input},
+    ipfix,
     output::Outputs,
     packet_log::PacketLog,
     selection::selection,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     capture_file::{FileFrame, FileInterface, LinkType, ReadError, ReadSummary},
     cli::ReadArgs,
-    flows::Flows,
+    ipfix::{Exporter, Overflow},
     record::PacketRecord,
     report::{
         Report, Source,
@@ -42,6 +43,8 @@ pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
     confine::protect_files(args.output.file_mode);
     let mut files = Files::open(args)?;
     confine(args, &mut files)?;
+    let exporter = files.reading.exporter.take();
+    files.reading.exporter = exporter.map(ipfix::begin).transpose()?;
     files.report(args)
 }
 
@@ -53,6 +56,7 @@ fn confine(args: &ReadArgs, files: &mut Files) -> Result<()> {
         let made = policy.overwrite(path);
         made.with_context(|| format!("write {}", path.display()))?;
     }
+    ipfix::needs(&args.output.flows, &mut policy);
     confine::enter(&policy, args.sandbox)?;
     Ok(())
 }
@@ -120,6 +124,8 @@ struct Reading {
     opened: usize,
     interfaces: Vec<(Interface, LinkType)>,
     log: Option<PacketLog>,
+    /// Where flows go that end.
+    exporter: Option<Exporter>,
     notes: Vec<String>,
 }
 
@@ -135,7 +141,7 @@ impl Reading {
         Ok(Self {
             stages: Stages::for_files(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(args.output.flows.settings(args.output.top).map(Flows::new)),
+                .with_flows(ipfix::flows(&args.output.flows, args.output.top)),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,
@@ -144,6 +150,7 @@ impl Reading {
             opened: 0,
             interfaces: Vec::new(),
             log: PacketLog::create(args.output.packets.as_deref())?,
+            exporter: ipfix::open(&args.output.flows, Overflow::Wait)?,
             notes: only.into_iter().collect(),
         })
     }
@@ -163,6 +170,9 @@ impl Reading {
             // A filter that does not compile is refused even where there are no frames.
             self.filter.prepare(interface.link_type)?;
             let link_type = interface.link_type;
+            if let Some(exporter) = &mut self.exporter {
+                exporter.interface(0, interface.sample);
+            }
             self.interfaces
                 .push((describe(path, &interface), link_type));
         }
@@ -211,6 +221,9 @@ impl Reading {
             extract.frame(record.interface(), &name, frame)?;
         }
         self.stages.packets(std::slice::from_ref(&record));
+        if let Some(exporter) = &mut self.exporter {
+            ipfix::export(&mut self.stages, exporter);
+        }
         if let Some(log) = &mut self.log {
             log.write(std::slice::from_ref(&record), &[]);
         }
@@ -224,6 +237,11 @@ impl Reading {
 
     fn report(mut self, args: &ReadArgs, files: Vec<String>) -> Report {
         self.stages.finish();
+        let exported = self.exporter.map(|mut exporter| {
+            ipfix::export(&mut self.stages, &mut exporter);
+            exporter.tick(self.stages.flowless());
+            exporter.finish()
+        });
         let run = Run {
             source: Source::Files { files },
             interfaces: self.interfaces.into_iter().map(|(row, _)| row).collect(),
@@ -235,7 +253,9 @@ impl Reading {
             top: args.output.top,
             notes: self.notes,
         };
-        assemble::report(self.stages, run)
+        let mut report = assemble::report(self.stages, run);
+        ipfix::enter(&mut report.ledger, exported);
+        report
     }
 }
 

@@ -54,12 +54,6 @@ pub struct FlowSettings {
     pub top: usize,
 }
 
-/// Takes flows that have ended, as they end.
-pub trait FlowSink {
-    /// Takes a flow. This is on the way of packets: it must not wait.
-    fn flow(&mut self, flow: &FlowRecord);
-}
-
 /// What became of the packets, and of the flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounts {
@@ -195,6 +189,12 @@ impl Flows {
             live: self.live().count() as u64,
             ..self.counts
         }
+    }
+
+    /// Packets without an IP header so far.
+    #[must_use]
+    pub fn other(&self) -> Count {
+        self.counts.other
     }
 
     /// At most `count` flows with the most bytes, most first: those that ended, at most as many as

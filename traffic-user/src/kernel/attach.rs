@@ -1,19 +1,19 @@
 //! Programs on hooks. Nothing that others attached is ever replaced or removed.
 
-use std::io;
+use std::{io, os::fd::AsFd as _};
 
 use aya::{
     Ebpf,
     programs::{
         LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         loaded_programs,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+        tc::{SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
 };
 use thiserror::Error;
 
-use super::{interfaces::Interface, load, probe};
+use super::{clsact, interfaces::Interface, load, probe};
 
 /// How a program was attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,17 +149,11 @@ pub(super) fn tc(
     if !lacks_tcx(&tcx_error) {
         return Err(refused(reason(&tcx_error)));
     }
-    match tc::qdisc_add_clsact(&interface.name) {
-        Ok(()) => *added = true,
-        Err(error) if already_there(&error) => {}
-        Err(error) => return Err(refused(format!("add the clsact qdisc: {error}"))),
-    }
-    let filter = TcAttachOptions::Netlink(NlOptions::default());
-    program
-        .attach_with_options(&interface.name, direction, filter)
-        .and_then(|link| program.take_link(link))
+    *added |= clsact::prepare(interface).map_err(|error| refused(reason(&error)))?;
+    let descriptor = program.fd().map_err(|error| refused(reason(&error)))?;
+    clsact::attach(descriptor.as_fd(), interface, direction, *added)
         .map(|link| Hooked::tc(HookKind::Clsact, link))
-        .map_err(|error| refused(reason(&error)))
+        .map_err(|error| refused(error.to_string()))
 }
 
 /// Kernels before 6.6 do not know the attach type.
@@ -170,11 +164,7 @@ fn lacks_tcx(error: &ProgramError) -> bool {
     )
 }
 
-fn already_there(error: &TcError) -> bool {
-    os_error(error) == Some(libc::EEXIST)
-}
-
-fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     std::iter::successors(Some(error), |error| error.source())
         .find_map(|error| error.downcast_ref::<io::Error>())
         .and_then(io::Error::raw_os_error)
@@ -233,7 +223,7 @@ fn xdp_mode(
 }
 
 /// Name and id of a program; its id alone where its name may not be asked for.
-fn occupant(id: u32) -> String {
+pub(super) fn occupant(id: u32) -> String {
     let name = loaded_programs()
         .filter_map(Result::ok)
         .find(|program| program.id() == id)

@@ -2,7 +2,10 @@
 //! measurements.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -11,6 +14,10 @@ use aya::{
     Ebpf,
     maps::RingBuf,
     programs::{Program, ProgramError, TestRun, TestRunOptions},
+};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
 };
 use thiserror::Error;
 use traffic_ebpf::{config::Interface, record::ExcerptHeader, tally::Tally, timeline::Shape};
@@ -68,6 +75,9 @@ pub enum BenchError {
     /// The run failed.
     #[error("run {0}: {1}")]
     Run(&'static str, ProgramError),
+    /// A thread cannot run on this CPU alone.
+    #[error("stay on CPU {0}: {1}")]
+    Cpu(usize, nix::Error),
 }
 
 /// The programs, loaded, their gate open, and attached to nothing.
@@ -159,7 +169,8 @@ impl Bench {
             ctx_in: context.as_ref().map(<[u8; XDP_MD_BYTES]>::as_slice),
             ..TestRunOptions::new()
         };
-        test_run(&mut self.ebpf, name, options, frame.len())?;
+        load::program(&mut self.ebpf, name)?;
+        test_run(&self.ebpf, name, options, frame.len())?;
         self.ring.drain(usize::MAX, &self.clock, sink);
         self.gathered.deliver(&mut self.ring, &self.clock, sink);
         Ok(())
@@ -182,7 +193,8 @@ impl Bench {
             ..TestRunOptions::new()
         };
         self.gate.take_wake();
-        let (ebpf, ring, clock) = (&mut self.ebpf, &mut self.ring, &self.clock);
+        load::program(&mut self.ebpf, program.name())?;
+        let (ebpf, ring, clock) = (&self.ebpf, &mut self.ring, &self.clock);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -197,6 +209,47 @@ impl Bench {
             is_over.store(true, Ordering::Release);
             result
         })
+    }
+
+    /// As [`Bench::time`], on the first `cpus` CPUs at once, with nobody taking anything meanwhile.
+    /// Returns the time of one run on each.
+    ///
+    /// # Errors
+    /// As [`Bench::run`], or when a thread cannot stay on its CPU.
+    ///
+    /// # Panics
+    /// When a thread that measures does.
+    pub fn time_together(
+        &mut self,
+        program: PacketProgram,
+        frame: &[u8],
+        repeat: u32,
+        cpus: usize,
+    ) -> Result<Vec<Duration>, BenchError> {
+        load::program(&mut self.ebpf, program.name())?;
+        let ready = Barrier::new(cpus);
+        let ebpf = &self.ebpf;
+        let times = thread::scope(|scope| {
+            let run = |cpu| {
+                let stays = stay_on(cpu);
+                let options = TestRunOptions {
+                    data_in: Some(frame),
+                    repeat,
+                    ..TestRunOptions::new()
+                };
+                ready.wait();
+                stays?;
+                test_run(ebpf, program.name(), options, frame.len())
+            };
+            let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(move || run(cpu))).collect();
+            let times = threads.into_iter().map(|thread| {
+                let time = thread.join();
+                time.expect("a thread that measures does not panic")
+            });
+            times.collect()
+        });
+        self.ring.drain(usize::MAX, &self.clock, &mut Forget);
+        times
     }
 
     /// Summaries, frames and excerpts that found the ring full so far.
@@ -224,9 +277,17 @@ impl Sink for Forget {
     fn excerpt(&mut self, _header: &ExcerptHeader, _data: &[u8]) {}
 }
 
-/// Runs a program on a frame of `len` bytes; returns the time of one run.
+/// Keeps the calling thread on a CPU.
+fn stay_on(cpu: usize) -> Result<(), BenchError> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus))
+        .map_err(|error| BenchError::Cpu(cpu, error))
+}
+
+/// Runs a loaded program on a frame of `len` bytes; returns the time of one run.
 fn test_run(
-    ebpf: &mut Ebpf,
+    ebpf: &Ebpf,
     name: &'static str,
     options: TestRunOptions<'_>,
     len: usize,
@@ -235,7 +296,7 @@ fn test_run(
         clippy::wildcard_enum_match_arm,
         reason = "the object has three kinds of program"
     )]
-    let result = match load::program(ebpf, name)? {
+    let result = match ebpf.program(name).ok_or(LoadError::Missing(name))? {
         Program::Xdp(program) => program.test_run(options),
         Program::SchedClassifier(program) => program.test_run(options),
         _ => return Err(LoadError::Missing(name).into()),

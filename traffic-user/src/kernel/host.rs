@@ -51,6 +51,37 @@ pub fn speed_bps(interface: &Interface) -> Option<u64> {
     Some(u64::from(megabits) * 1_000_000)
 }
 
+/// `ETHTOOL_GGRO`, `ETHTOOL_GTXCSUM`, and the bit of `ETHTOOL_GFLAGS` for LRO.
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+const ETH_FLAG_LRO: u32 = 1 << 15;
+
+/// Work that an interface does for the stack, which changes what hooks see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offload {
+    /// Joining received frames in software.
+    Gro,
+    /// The same in hardware.
+    Lro,
+    /// Filling in checksums of frames that leave.
+    TransmitChecksum,
+}
+
+/// Whether an interface does it.
+///
+/// # Errors
+/// As [`receive_vlan_offload`].
+pub(super) fn offload(interface: &str, offload: Offload) -> io::Result<bool> {
+    let (command, mask) = match offload {
+        Offload::Gro => (ETHTOOL_GGRO, u32::MAX),
+        Offload::Lro => (ETHTOOL_GFLAGS, ETH_FLAG_LRO),
+        Offload::TransmitChecksum => (ETHTOOL_GTXCSUM, u32::MAX),
+    };
+    let mut value = [command, 0];
+    ethtool(interface, &mut value)?;
+    Ok(value[1] & mask != 0)
+}
+
 /// Whether the interface moves received VLAN tags out of the frame, where XDP cannot see them.
 ///
 /// # Errors

@@ -40,6 +40,8 @@ pub struct Interface {
     pub alias: Option<String>,
     /// Ethernet address.
     pub mac: Option<[u8; 6]>,
+    /// How many asked for promiscuous mode.
+    pub promiscuity: u32,
     /// Ids of the XDP programs attached to it.
     pub xdp_programs: Vec<u32>,
     /// Packets that it counted itself since it exists, received and sent (`rtnl_link_stats64`).
@@ -118,6 +120,7 @@ impl Interface {
             kind: None,
             alias: None,
             mac: None,
+            promiscuity: 0,
             xdp_programs: Vec::new(),
             packets: (0, 0),
             missed: None,
@@ -138,6 +141,7 @@ impl Interface {
             LinkAttribute::IfAlias(alias) => self.alias = Some(alias.clone()),
             LinkAttribute::Address(address) => self.mac = address.as_slice().try_into().ok(),
             LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
+            LinkAttribute::Promiscuity(count) => self.promiscuity = *count,
             LinkAttribute::OperState(state) => state_name(*state).clone_into(&mut self.state),
             LinkAttribute::LinkInfo(infos) => {
                 self.kind = infos.iter().find_map(|info| match info {

@@ -7,7 +7,9 @@
 mod attach;
 mod bench;
 mod clock;
+mod clsact;
 mod explain;
+mod facts;
 mod fill;
 mod gate;
 mod gathered;
@@ -27,6 +29,8 @@ mod snapshot;
 
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
+pub use clsact::{Cleanup, Leftover, OwnerState, clean_up};
+pub use facts::gather;
 pub use hooks::{Attached, HookChoice};
 pub use host::{hostname, kernel_release, receive_vlan_offload, speed_bps};
 pub use interfaces::{ANY, Interface, InterfaceError, Interfaces};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    programs::ProgramType,
+    programs::{ProgramType, TcAttachType},
     sys::{BpfHelper, is_helper_supported},
 };
 
@@ -34,6 +34,58 @@ pub(super) fn has_may_goto() -> io::Result<bool> {
 /// `BPF_PROG_LOAD` of `bpf(2)`, and the first fields of its argument.
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+
+/// `BPF_PROG_QUERY`, the first fields of its argument, and its attach types.
+const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
+/// Programs that one hook can have (`BPF_MPROG_MAX`).
+const MOST_PROGRAMS: usize = 64;
+
+#[repr(C)]
+#[derive(Default)]
+struct QueryArgument {
+    ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    reserved: u32,
+    other: [u64; 4],
+}
+
+/// Ids of the programs at a tcx hook.
+///
+/// # Errors
+/// `EINVAL` on kernels without tcx (before Linux 6.6), `EPERM` without `CAP_NET_ADMIN`.
+pub(super) fn tcx_programs(ifindex: u32, direction: TcAttachType) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; MOST_PROGRAMS];
+    let mut argument = QueryArgument {
+        ifindex,
+        attach_type: match direction {
+            TcAttachType::Egress => BPF_TCX_EGRESS,
+            TcAttachType::Ingress | TcAttachType::Custom(_) => BPF_TCX_INGRESS,
+        },
+        ids: ids.as_mut_ptr() as u64,
+        count: u32::try_from(ids.len()).unwrap_or(0),
+        ..QueryArgument::default()
+    };
+    // SAFETY: the argument is as long as it says; it points to room for as many ids as it says, and
+    // both outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut argument,
+            size_of::<QueryArgument>(),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(ids[..MOST_PROGRAMS.min(argument.count as usize)].to_vec())
+}
 
 #[repr(C)]
 #[derive(Default)]

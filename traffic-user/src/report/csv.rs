@@ -316,6 +316,8 @@ fn ledger(report: &Report) -> CsvTable {
             "frames_lost_write_failed",
             Some(ledger.frames_lost.write_failed),
         ),
+        ("ipfix_sent", ledger.ipfix_sent),
+        ("ipfix_lost", ledger.ipfix_lost),
         ("excerpts_lost", Some(ledger.excerpts_lost)),
         ("history_evicted", Some(ledger.history_evicted)),
         ("balanced", Some(ledger.balanced.into())),

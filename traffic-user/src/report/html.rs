@@ -640,6 +640,10 @@ fn ledger(report: &Report) -> String {
             row("Frames lost, not written", ledger.frames_lost.write_failed),
         ]);
     }
+    if let (Some(sent), Some(lost)) = (ledger.ipfix_sent, ledger.ipfix_lost) {
+        rows.push(row("Flow records sent (IPFIX)", sent));
+        rows.push(row("Flow records lost (IPFIX)", lost));
+    }
     rows.push(row(
         "DNS, ARP, fragment excerpts lost",
         ledger.excerpts_lost,

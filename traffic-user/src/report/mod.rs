@@ -421,6 +421,10 @@ pub struct Ledger {
     pub frames_written: u64,
     /// Frames that should have been written.
     pub frames_lost: FramesLost,
+    /// Flow records that were sent to the IPFIX collector; `None` without `--ipfix`.
+    pub ipfix_sent: Option<u64>,
+    /// Flow records that were not, because the collector was away or too slow; `None` as above.
+    pub ipfix_lost: Option<u64>,
     /// Excerpts of DNS and ARP frames and fragments that found the ring full.
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.

@@ -493,6 +493,14 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
     ] {
         writeln!(out, "  {name:<30}{value:>20}")?;
     }
+    for (name, value) in [
+        ("flow records sent (IPFIX)", ledger.ipfix_sent),
+        ("flow records lost (IPFIX)", ledger.ipfix_lost),
+    ] {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<30}{value:>20}")?;
+        }
+    }
     Ok(())
 }
 

@@ -136,6 +136,12 @@ fn losses(report: &Report) -> Vec<String> {
             count(frames.write_failed)
         ));
     }
+    if let Some(lost) = ledger.ipfix_lost.filter(|&lost| lost > 0) {
+        sentences.push(format!(
+            "{} flow records did not reach the IPFIX collector.",
+            count(lost)
+        ));
+    }
     if ledger.excerpts_lost > 0 {
         sentences.push(format!(
             "{} DNS, ARP or fragment excerpts lost: DNS names are lower bounds.",

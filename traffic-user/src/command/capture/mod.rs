@@ -40,7 +40,7 @@ use self::{
 use super::{
     confine,
     filter::{self, LiveFilter},
-    interfaces,
+    interfaces, ipfix,
     output::Outputs,
     packet_log::PacketLog,
     progress::Progress,
@@ -49,6 +49,7 @@ use crate::{
     capture_file::{InterfaceStatistics, LinkType},
     cli::{CaptureArgs, DirectionArg, Hook},
     diagnostics,
+    ipfix::Overflow,
     kernel::{Attached, HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
     live::view::{FileSoFar, Moment},
     report::{
@@ -71,8 +72,10 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     let signals = Signals::new()?;
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
-    // Before the namespace is entered: browsers are to reach it from where the program was started.
+    // Before the namespace is entered: browsers are to reach it from where the program was started,
+    // and it is to reach the collector from there.
     let mut views = Views::new(&args)?;
+    let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
     let namespace = enter(args.netns.as_deref())?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
@@ -95,6 +98,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
     capture.confine(&args, &mut outputs)?;
+    if let Some(exporter) = exporter {
+        capture
+            .take
+            .export_flows(ipfix::begin(exporter)?, &selected);
+    }
     capture.announce(&args);
     views.show(&args)?;
     manager.ready();
@@ -214,6 +222,7 @@ impl Capture {
             file.needs(&mut policy);
         }
         live::needs(args, &mut policy);
+        ipfix::needs(&args.output.flows, &mut policy);
         policy.read_maps();
         if self.is_plain(args) {
             confine::enter(&policy, args.sandbox)?;
@@ -408,8 +417,10 @@ impl Capture {
             top: args.output.top.max(LIVE_ROWS),
             ..run_of(args, attached, live, self.notes.clone())
         };
+        let mut report = assemble::so_far(&mut self.take.stages, run);
+        ipfix::enter(&mut report.ledger, self.take.exported());
         let moment = Moment {
-            report: assemble::so_far(&mut self.take.stages, run),
+            report,
             elapsed_ns,
             snapshot,
             ring_unread_bytes: self.session.take_most_unread(),
@@ -433,7 +444,7 @@ impl Capture {
         views: &mut Views,
     ) -> Result<(Report, Option<anyhow::Error>)> {
         let snapshot = self.session.close(&mut self.take)?;
-        self.take.finish();
+        let exported = self.take.finish();
         let started_ns = self.session.started_ns();
         let duration_ns = self.session.duration_ns();
         let attached = self.session.attached().to_vec();
@@ -466,7 +477,8 @@ impl Capture {
             is_running: false,
         };
         let run = run_of(args, &attached, live, self.notes);
-        let report = assemble::report(self.take.stages, run);
+        let mut report = assemble::report(self.take.stages, run);
+        ipfix::enter(&mut report.ledger, exported);
         if let Some(snapshot) = last {
             let moment = Moment {
                 report: report.clone(),

@@ -6,8 +6,8 @@ use super::{LIVE_ROWS, file::CaptureFile, lines::Lines};
 use crate::{
     capture_file::Run,
     cli::CaptureArgs,
-    command::packet_log::PacketLog,
-    flows::{FlowSink, Flows},
+    command::{ipfix, packet_log::PacketLog},
+    ipfix::{Exported, Exporter},
     kernel::{Interface, Sink},
     record::PacketRecord,
     stages::Stages,
@@ -23,8 +23,8 @@ pub(super) struct Take {
     pub(super) file: Option<CaptureFile>,
     pub(super) log: Option<PacketLog>,
     pub(super) lines: Option<Lines>,
-    /// Who takes the flows that end.
-    flow_sinks: Vec<Box<dyn FlowSink>>,
+    /// Where flows go that end.
+    ipfix: Option<Exporter>,
 }
 
 impl Take {
@@ -37,40 +37,57 @@ impl Take {
         Self {
             stages: Stages::for_capture(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(flows(args)),
+                .with_flows(ipfix::flows(
+                    &args.output.flows,
+                    args.output.top.max(LIVE_ROWS),
+                )),
             links: interfaces.iter().map(excerpt_link).collect(),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             file,
             log,
             lines: Lines::new(args, interfaces),
-            flow_sinks: Vec::new(),
+            ipfix: None,
         }
+    }
+
+    /// Gives the flows that end to `exporter`.
+    pub(super) fn export_flows(&mut self, mut exporter: Exporter, interfaces: &[Interface]) {
+        for interface in interfaces {
+            exporter.interface(interface.ifindex, 1);
+        }
+        self.ipfix = Some(exporter);
     }
 
     /// Lets time pass for what goes by it.
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.stages.tick(now_ns);
-        self.give_flows();
-    }
-
-    /// Ends what goes on, because no more packets come.
-    pub(super) fn finish(&mut self) {
-        self.stages.finish();
-        self.give_flows();
-    }
-
-    fn give_flows(&mut self) {
-        for flow in self.stages.ended_flows() {
-            for sink in &mut self.flow_sinks {
-                sink.flow(&flow);
-            }
+        if let Some(exporter) = &mut self.ipfix {
+            ipfix::export(&mut self.stages, exporter);
+            exporter.tick(self.stages.flowless());
         }
+    }
+
+    /// Ends what goes on, because no more packets come; what became of the flow records.
+    pub(super) fn finish(&mut self) -> Option<Exported> {
+        self.stages.finish();
+        let mut exporter = self.ipfix.take()?;
+        ipfix::export(&mut self.stages, &mut exporter);
+        exporter.tick(self.stages.flowless());
+        Some(exporter.finish())
+    }
+
+    /// What became of the flow records so far.
+    pub(super) fn exported(&self) -> Option<Exported> {
+        self.ipfix.as_ref().map(Exporter::exported)
     }
 
     /// Makes room for one more interface.
     pub(super) fn add(&mut self, args: &CaptureArgs, interface: &Interface) {
         self.links.push(excerpt_link(interface));
         self.names.push(interface.name.clone());
+        if let Some(exporter) = &mut self.ipfix {
+            exporter.interface(interface.ifindex, 1);
+        }
         if let Some(file) = &mut self.file {
             file.add_interface(args, interface);
         }
@@ -80,15 +97,12 @@ impl Take {
     }
 }
 
-fn flows(args: &CaptureArgs) -> Option<Flows> {
-    let settings = args.output.flows.settings(args.output.top.max(LIVE_ROWS))?;
-    Some(Flows::new(settings))
-}
-
 impl Sink for Take {
     fn packets(&mut self, records: &[PacketRecord]) {
         self.stages.packets(records);
-        self.give_flows();
+        if let Some(exporter) = &mut self.ipfix {
+            ipfix::export(&mut self.stages, exporter);
+        }
         if let Some(log) = &mut self.log {
             log.write(records, &self.names);
         }
