@@ -649,6 +649,17 @@ fn ledger(report: &Report) -> String {
         ledger.excerpts_lost,
     ));
     rows.push(row("History evicted", ledger.history_evicted));
+    let exported = [
+        ("Rows to export", ledger.export_rows),
+        ("Rows stored", ledger.export_stored),
+        ("Rows waiting in the spool", ledger.export_waiting),
+        ("Rows lost", ledger.export_lost),
+    ];
+    rows.extend(
+        exported
+            .iter()
+            .filter_map(|(name, rows)| Some(row(name, (*rows)?))),
+    );
     Table {
         title: "Ledger",
         note: if ledger.balanced {

@@ -496,6 +496,10 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
     for (name, value) in [
         ("flow records sent (IPFIX)", ledger.ipfix_sent),
         ("flow records lost (IPFIX)", ledger.ipfix_lost),
+        ("rows to export", ledger.export_rows),
+        ("  stored", ledger.export_stored),
+        ("  waiting in the spool", ledger.export_waiting),
+        ("  lost", ledger.export_lost),
     ] {
         if let Some(value) = value {
             writeln!(out, "  {name:<30}{value:>20}")?;

@@ -2,6 +2,7 @@
 
 mod compare;
 mod describe;
+mod export;
 mod file;
 mod lines;
 mod links;
@@ -22,12 +23,14 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::unistd::User;
 use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
-    describe::{Held, hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    export::Export,
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
@@ -57,6 +60,7 @@ use crate::{
         assemble::{self, Live, Run, RunTotals, Written},
     },
     sandbox::Policy,
+    snapshot::Snapshot,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -73,16 +77,17 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started,
-    // and it is to reach the collector from there.
+    // and it is to reach collector and database from there.
     let mut views = Views::new(&args)?;
     let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
+    let export = export::prepare(&args).await?;
     let namespace = enter(args.netns.as_deref())?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
-    if let Some(user) = &args.files.relinquish_privileges {
-        postrotate::open_files_as(user)?;
-    }
+    let user = args.files.relinquish_privileges.as_deref();
+    let user = user.map(postrotate::find_user).transpose()?;
+    user.as_ref().map_or(Ok(()), postrotate::open_files_as)?;
     let lines = args.print.then_some(Path::new("-"));
     let others: Vec<_> = args
         .files
@@ -93,17 +98,22 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .collect();
     let mut outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected, events, namespace)?;
+    if let Some((export, note)) = export {
+        capture.export = Some(export);
+        capture.notes.extend(note);
+    }
     if args.output.verbose > 0 {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
-    capture.confine(&args, &mut outputs)?;
+    capture.confine(&args, user, &mut outputs)?;
     if let Some(exporter) = exporter {
         capture
             .take
             .export_flows(ipfix::begin(exporter)?, &selected);
     }
     capture.announce(&args);
+    capture.begin_export(&args)?;
     views.show(&args)?;
     manager.ready();
     let end = capture
@@ -168,7 +178,7 @@ struct Capture {
     events: LinkEvents,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
-    promiscuous: Held,
+    export: Option<Export>,
     /// Link types of frames that can be taken.
     link_types: Vec<LinkType>,
     /// The one that it is in, where one was asked for.
@@ -197,25 +207,23 @@ impl Capture {
         };
         let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
-        let promiscuous = if args.no_promiscuous_mode {
-            Vec::new()
-        } else {
-            promiscuous(selected, &mut notes)
-        };
+        if !args.no_promiscuous_mode {
+            notes.extend(promiscuous(&session, selected));
+        }
         Ok(Self {
             session,
             take: Take::new(args, selected, file, log),
             notes,
             events,
             own_counts: None,
-            promiscuous,
+            export: None,
             link_types,
             namespace,
         })
     }
 
-    /// Gives up what the capture does not need from here on.
-    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+    /// Gives up what the capture does not need from here on, in both of its processes.
+    fn confine(&self, args: &CaptureArgs, user: Option<User>, outputs: &mut Outputs) -> Result<()> {
         let mut policy = Policy::default();
         outputs.hold(&mut policy)?;
         if let Some(file) = &self.take.file {
@@ -223,26 +231,14 @@ impl Capture {
         }
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
-        policy.read_maps();
-        if self.is_plain(args) {
-            confine::enter(&policy, args.sandbox)?;
-        } else {
-            log::info!(
-                "sandbox: none (-i any, -z, --open and TC by clsact need privileges to the end)"
-            );
+        if let Some(user) = user {
+            policy.become_user(user);
         }
+        if !args.sandbox.no_sandbox {
+            self.session.seal(joins(args))?;
+        }
+        confine::enter(&policy, args.sandbox)?;
         Ok(())
-    }
-
-    /// Whether the capture ends without privileges.
-    fn is_plain(&self, args: &CaptureArgs) -> bool {
-        let mut hooks = self.session.attached().iter();
-        args.files.postrotate.is_none()
-            && !args.output.open
-            && !args.interfaces.iter().any(|name| name == "any")
-            && !hooks.any(|hooks| {
-                [hooks.ingress, hooks.egress].contains(&Some(crate::kernel::HookKind::Clsact))
-            })
     }
 
     /// Says what is being captured, as tcpdump does, and opens the gate.
@@ -296,7 +292,7 @@ impl Capture {
                 }
                 message = ended(self.namespace.as_ref()) => break End::Early(message),
                 () = ticks.next() => {
-                    self.before_tick(&progress);
+                    self.before_tick(&progress)?;
                     more = self.session.drain(&mut self.take);
                     self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
@@ -305,6 +301,7 @@ impl Capture {
                     if views.is_due() {
                         self.publish(args, views)?;
                     }
+                    self.export(&progress)?;
                     if manager.is_due() {
                         manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
                     }
@@ -344,7 +341,8 @@ impl Capture {
     }
 
     /// Sends up what waits in the kernel, and follows the clock.
-    fn before_tick(&mut self, progress: &Progress) {
+    fn before_tick(&mut self, progress: &Progress) -> Result<()> {
+        self.session.check()?;
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             if let Some(file) = &mut self.take.file {
@@ -358,6 +356,7 @@ impl Capture {
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
+        Ok(())
     }
 
     /// What is done at every tick, with `more` in the ring; whether that is the end.
@@ -397,9 +396,58 @@ impl Capture {
         Ok(!self.session.is_open())
     }
 
+    /// Enters the run into the list of captures.
+    fn begin_export(&mut self, args: &CaptureArgs) -> Result<()> {
+        if self.export.is_some() {
+            let (report, _, _) = self.so_far(args)?;
+            let started_ns = self.session.started_ns();
+            if let Some(export) = &mut self.export {
+                export.begin(started_ns, &report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Exports what was counted, when a bin has ended.
+    fn export(&mut self, progress: &Progress) -> Result<()> {
+        let elapsed_ns = self.session.elapsed_ns();
+        let Some(export) = &mut self.export else {
+            return Ok(());
+        };
+        if export.is_due(elapsed_ns) {
+            let snapshot = self.session.running()?;
+            let delivered = self.take.stages.delivered();
+            export.bin(elapsed_ns, self.session.attached(), &snapshot, delivered);
+        }
+        for note in export.news() {
+            progress.say(&format!("note: {note}"));
+            self.notes.push(note);
+        }
+        Ok(())
+    }
+
     /// Gives a report of what there is so far to the live views.
     fn publish(&mut self, args: &CaptureArgs, views: &mut Views) -> Result<()> {
         let begun = Clock::now();
+        let (report, elapsed_ns, snapshot) = self.so_far(args)?;
+        let moment = Moment {
+            report,
+            elapsed_ns,
+            snapshot,
+            ring_unread_bytes: self.session.take_most_unread(),
+            file: self
+                .take
+                .file
+                .as_ref()
+                .map(CaptureFile::target)
+                .and_then(FileSoFar::of),
+        };
+        views.publish(moment, begun);
+        Ok(())
+    }
+
+    /// The report of what there is so far, how old the capture is, and what the kernel counted.
+    fn so_far(&mut self, args: &CaptureArgs) -> Result<(Report, u64, Snapshot)> {
         let written = self.take.file.as_mut().map(CaptureFile::so_far);
         let elapsed_ns = self.session.elapsed_ns();
         let snapshot = self.session.running()?;
@@ -419,20 +467,7 @@ impl Capture {
         };
         let mut report = assemble::so_far(&mut self.take.stages, run);
         ipfix::enter(&mut report.ledger, self.take.exported());
-        let moment = Moment {
-            report,
-            elapsed_ns,
-            snapshot,
-            ring_unread_bytes: self.session.take_most_unread(),
-            file: self
-                .take
-                .file
-                .as_ref()
-                .map(CaptureFile::target)
-                .and_then(FileSoFar::of),
-        };
-        views.publish(moment, begun);
-        Ok(())
+        Ok((report, elapsed_ns, snapshot))
     }
 
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
@@ -456,8 +491,8 @@ impl Capture {
             let own = OwnCounts::of(&attached, &now);
             self.notes.extend(own.since(before, &attached, &snapshot));
         }
-        self.session.detach().await;
-        let last = views.is_watched().then(|| snapshot.clone());
+        self.session.detach();
+        let last = (views.is_watched() || self.export.is_some()).then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, &attached, &now, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
@@ -479,6 +514,9 @@ impl Capture {
         let run = run_of(args, &attached, live, self.notes);
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
+        if let (Some(export), Some(snapshot)) = (self.export, &last) {
+            export.finish(duration_ns, &attached, snapshot, &mut report);
+        }
         if let Some(snapshot) = last {
             let moment = Moment {
                 report: report.clone(),
