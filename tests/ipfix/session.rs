@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use traffic_ebpf::tally::Count;
 use traffic_tests::wait_until;
 use traffic_user::{
     flows::{EndReason, FlowRecord, FlowSide},
@@ -30,14 +31,14 @@ pub(crate) fn a_restarted_collector_gets_a_new_session() -> Result<()> {
     exporter.interface(1, 1);
     let mut first = listener.accept()?.0;
     exporter.flow(&flow());
-    exporter.tick(Default::default());
+    exporter.tick(Count::default());
     let message = Message::read(&mut first)?;
     ensure!(
         (message.sequence, message.first_set) == (0, 2),
         "{message:?}"
     );
     exporter.flow(&flow());
-    exporter.tick(Default::default());
+    exporter.tick(Count::default());
     // The first message held a flow; options may have followed it.
     let mut next = Message::read(&mut first)?;
     while next.first_set != 256 {
@@ -55,7 +56,7 @@ pub(crate) fn a_restarted_collector_gets_a_new_session() -> Result<()> {
     let mut second = second.map(|(stream, _)| stream).expect("waited for");
     second.set_nonblocking(false)?;
     exporter.flow(&flow());
-    exporter.tick(Default::default());
+    exporter.tick(Count::default());
     let message = Message::read(&mut second)?;
     ensure!(
         (message.sequence, message.first_set) == (0, 2),
