@@ -4,7 +4,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{need, wait_until};
+use crate::{need, netns::Namespace, program, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -24,6 +24,8 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Server {
     directory: TempDir,
     ports: Ports,
+    /// Name of the namespace that it is in, if that is not this process's.
+    namespace: Option<String>,
     process: Option<Child>,
 }
 
@@ -59,7 +61,15 @@ impl Server {
     /// # Errors
     /// When it does not answer in time.
     pub fn start() -> Result<Self> {
-        Self::with(Ports::free()?, "")
+        Self::with(Ports::free()?, None, "")
+    }
+
+    /// Starts a server inside a namespace, where it listens on all addresses.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_within(namespace: &Namespace) -> Result<Self> {
+        Self::with(Ports::free()?, Some(namespace.name().to_owned()), "")
     }
 
     /// Starts servers that know each other as the shards of a cluster of this name.
@@ -79,16 +89,22 @@ impl Server {
         let more = format!("<remote_servers><{name}>{shards}</{name}></remote_servers>");
         ports
             .iter()
-            .map(|ports| Self::with(*ports, &more))
+            .map(|ports| Self::with(*ports, None, &more))
             .collect()
     }
 
-    fn with(ports: Ports, more: &str) -> Result<Self> {
+    fn with(ports: Ports, namespace: Option<String>, more: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        configure(directory.path(), ports, more)?;
+        let listen = if namespace.is_some() {
+            "0.0.0.0"
+        } else {
+            "127.0.0.1"
+        };
+        configure(directory.path(), ports, listen, more)?;
         let mut server = Self {
             directory,
             ports,
+            namespace,
             process: None,
         };
         server.resume()?;
@@ -105,7 +121,8 @@ impl Server {
             .iter()
             .map(|lib| root.join(lib).join(triplet()).display().to_string())
             .collect();
-        let child = Command::new(root.join("usr/sbin/clickhouse-server"))
+        let child = self
+            .command(&root.join("usr/sbin/clickhouse-server"))
             .arg("--config-file=config.xml")
             .current_dir(self.directory.path())
             .env("LD_LIBRARY_PATH", libraries.join(":"))
@@ -117,6 +134,26 @@ impl Server {
         self.process = Some(child);
         let ready = || self.query("SELECT 1").is_ok();
         wait_until("clickhouse-server", START_DEADLINE, ready)
+    }
+
+    /// A program where the server is. The process is the program itself: `ip` replaces itself.
+    fn command(&self, program: &Path) -> Command {
+        let Some(namespace) = &self.namespace else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program);
+        command
+    }
+
+    /// Runs `traffic ARGS` where the server is, to its end.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn traffic(&self, args: &[&str]) -> Result<Output> {
+        let mut command = self.command(&program::binary());
+        let output = command.args(args).stdin(Stdio::null()).output();
+        output.context("run traffic")
     }
 
     /// Kills the server as a power failure would.
@@ -162,7 +199,8 @@ impl Server {
     /// # Errors
     /// When the server does not answer, or answers with an exception.
     pub fn query(&self, sql: &str) -> Result<String> {
-        let output = Command::new("curl")
+        let output = self
+            .command(Path::new("curl"))
             .args([
                 "--silent",
                 "--show-error",
@@ -211,12 +249,12 @@ fn triplet() -> PathBuf {
     format!("{}-linux-gnu", std::env::consts::ARCH).into()
 }
 
-fn configure(directory: &Path, ports: Ports, more: &str) -> Result<()> {
+fn configure(directory: &Path, ports: Ports, listen: &str, more: &str) -> Result<()> {
     let here = directory.display();
     let config = format!(
         "<yandex><logger><level>warning</level><log>{here}/log</log>\
          <errorlog>{here}/errors</errorlog></logger>\
-         <http_port>{}</http_port><tcp_port>{}</tcp_port><listen_host>127.0.0.1</listen_host>\
+         <http_port>{}</http_port><tcp_port>{}</tcp_port><listen_host>{listen}</listen_host>\
          <path>{here}/data/</path><tmp_path>{here}/tmp/</tmp_path>\
          <users_config>users.xml</users_config><default_profile>default</default_profile>\
          <default_database>default</default_database><mark_cache_size>67108864</mark_cache_size>\
@@ -224,9 +262,9 @@ fn configure(directory: &Path, ports: Ports, more: &str) -> Result<()> {
         ports.http, ports.native
     );
     let users = "<yandex><profiles><default/></profiles><users>\
-         <default><password></password><networks><ip>127.0.0.1</ip></networks>\
+         <default><password></password><networks><ip>::/0</ip></networks>\
          <profile>default</profile><quota>default</quota></default>\
-         <agent><password>secret</password><networks><ip>127.0.0.1</ip></networks>\
+         <agent><password>secret</password><networks><ip>::/0</ip></networks>\
          <profile>default</profile><quota>default</quota></agent></users>\
          <quotas><default/></quotas></yandex>";
     fs::write(directory.join("config.xml"), config)?;

@@ -96,14 +96,6 @@ impl Capture {
         Self::start_as(namespace.command(binary()), args)
     }
 
-    /// The same from this process's namespace.
-    ///
-    /// # Errors
-    /// As [`Capture::start`].
-    pub fn start_here(args: &[&str]) -> Result<Self> {
-        Self::start_as(Command::new(binary()), args)
-    }
-
     /// [`Capture::start`] with variables in its environment.
     ///
     /// # Errors

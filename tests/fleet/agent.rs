@@ -26,17 +26,19 @@ const SILENT: VethOptions<'_> = VethOptions {
 
 /// Two hosts, a server, and a spool.
 pub(crate) struct Scene {
-    pub(crate) pair: VethPair,
+    // Dropped in this order: a namespace lives as long as a process in it.
     pub(crate) server: Server,
+    pub(crate) pair: VethPair,
     pub(crate) spool: TempDir,
 }
 
 impl Scene {
     pub(crate) fn new() -> Result<Self> {
-        let server = Server::start()?;
+        let pair = VethPair::new(&SILENT)?;
+        let server = Server::start_within(&pair.left)?;
         init(&server)?;
         Ok(Self {
-            pair: VethPair::new(&SILENT)?,
+            pair,
             server,
             spool: tempfile::tempdir()?,
         })
@@ -44,8 +46,12 @@ impl Scene {
 
     /// Starts a capture on the left host.
     pub(crate) fn capture(&self, more: &[&str]) -> Result<Capture> {
-        let left = self.pair.left.name();
-        capture(left, &self.server, self.spool.path(), more)
+        capture(
+            &self.pair.left,
+            &self.server.url("t"),
+            self.spool.path(),
+            more,
+        )
     }
 
     /// Sends `count` pings, each answered: twice as many packets.
@@ -80,19 +86,16 @@ impl Scene {
     }
 }
 
-/// Starts a capture in a namespace; it reaches the server from this one.
+/// Starts a capture in a namespace that sends to `url`.
 pub(crate) fn capture(
-    namespace: &str,
-    server: &Server,
+    namespace: &Namespace,
+    url: &str,
     spool: &Path,
     more: &[&str],
 ) -> Result<Capture> {
     let spool = spool.to_str().context("the spool's path is text")?;
-    let to = server.url("t");
-    let options = [
-        "--netns", namespace, "-i", VETH, "--to", &to, "--spool", spool,
-    ];
-    Capture::start_here(&[&options, more].concat())
+    let options = ["-i", VETH, "--to", url, "--spool", spool];
+    Capture::start(namespace, &[&options, more].concat())
 }
 
 pub(crate) fn ping(namespace: &Namespace, address: &str, count: u32) -> Result<()> {

@@ -11,7 +11,9 @@ use traffic_tests::clickhouse::{Server, chdb};
 use traffic_user::fleet::{
     features::{self, Features},
     parcel::Batch,
+    query::Question,
     schema::{self, Layout, Retention},
+    table::{Bin, CaptureRow, Change, Rows, Table, TallyRow},
 };
 
 use crate::tables::{batch_of, init, store};
@@ -24,6 +26,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
     init(&server)?;
     let batches = [("a", 0), ("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 1)]
         .map(|(host, number)| batch_of(host, number));
+    let batches = [&batches[..], &[tally(), tally(), run(0), run(9)]].concat();
     store(&server, &batches)?;
     let current = Features {
         version: String::new(),
@@ -57,8 +60,16 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
          GROUP BY host ORDER BY host",
         "SELECT max(version) AS version FROM t.schema_version",
     ];
+    let asked = ASKED
+        .iter()
+        .flat_map(|seconds| question(*seconds).statements("t"));
+    let questions: Vec<String> = questions
+        .map(str::to_owned)
+        .into_iter()
+        .chain(asked)
+        .collect();
     let made = steps.len();
-    steps.extend(questions.map(str::to_owned));
+    steps.extend(questions.iter().cloned());
     let answers = on_chdb(&steps)?;
     let probed: Value = serde_json::from_str(&answers[0])?;
     ensure!(
@@ -71,6 +82,59 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         ensure!(same, "{question}\nold: {old}\ncurrent: {current}");
     }
     Ok(())
+}
+
+/// The host of the other rows.
+const BIN: Bin<'_> = Bin {
+    host: "a",
+    run: 7,
+    start_ns: 1_800_000_000_000_000_000,
+    end_ns: 1_800_000_001_000_000_000,
+};
+
+fn tally() -> Batch {
+    let mut rows = Rows::default();
+    let row = TallyRow {
+        interface: "eth0",
+        direction: "ingress",
+        name: "seen",
+        value: Change { now: 3, before: 4 },
+    };
+    rows.tally(&BIN, &row);
+    let table = Table::Tallies;
+    Batch { table, rows }
+}
+
+/// The run of all rows, as it was when it was this old.
+fn run(seconds: u64) -> Batch {
+    let mut rows = Rows::default();
+    rows.capture(&CaptureRow {
+        host: BIN.host,
+        run: BIN.run,
+        started_ns: BIN.start_ns,
+        ended_ns: BIN.start_ns + seconds,
+        updated_ns: BIN.start_ns + seconds,
+        version: "traffic 1",
+        settings: "{}",
+        interfaces: "[]",
+        ledger: "",
+    });
+    let table = Table::Captures;
+    Batch { table, rows }
+}
+
+/// Seconds of time that are answered from seconds, minutes and hours.
+const ASKED: [u64; 3] = [60, 86_400, 10_000_000];
+
+fn question(seconds: u64) -> Question {
+    let middle = 1_800_000_000;
+    Question {
+        since_ns: (middle - seconds / 2) * 1_000_000_000,
+        until_ns: (middle + seconds / 2) * 1_000_000_000,
+        hosts: vec!["a".to_owned(), "b".to_owned()],
+        interfaces: vec!["eth0".to_owned()],
+        bars: 30,
+    }
 }
 
 /// The rows of an answer, numbers as texts.

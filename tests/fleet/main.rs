@@ -4,6 +4,7 @@ mod agent;
 mod cluster;
 mod engines;
 mod outage;
+mod report;
 mod tables;
 
 use std::process::ExitCode;
@@ -51,6 +52,11 @@ fn main() -> ExitCode {
             "what_is_stored_is_the_ledger",
             AGENTS,
             agent::what_is_stored_is_the_ledger,
+        ),
+        Test::new(
+            "the_report_of_three_hosts_is_the_sum_of_their_ledgers",
+            AGENTS,
+            report::the_report_of_three_hosts_is_the_sum_of_their_ledgers,
         ),
         Test::new(
             "a_server_without_tables_is_known_before_the_capture",

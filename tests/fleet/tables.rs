@@ -16,7 +16,7 @@ use traffic_user::fleet::{
 };
 
 pub(crate) fn init(server: &Server) -> Result<String> {
-    let output = traffic(&["fleet", "init", "--to", &server.url("t")])?;
+    let output = server.traffic(&["fleet", "init", "--to", &server.url("t")])?;
     ensure!(
         output.status.success(),
         "traffic fleet init: {}",

@@ -25,7 +25,7 @@ pub use config::{
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
-pub use fleet::{ExportArgs, FleetArgs, FleetCommand, InitArgs};
+pub use fleet::{ExportArgs, FleetArgs, FleetCommand, InitArgs, Moment, ReportArgs};
 pub use flows::FlowArgs;
 pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
@@ -55,6 +55,7 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
+            Some(Command::Report(args)) => &args.output,
             Some(
                 Command::Print(_)
                 | Command::Extcap(_)
@@ -104,6 +105,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Removes what killed captures left on kernels before 6.6.
     Cleanup(CleanupArgs),
+    /// Reports on what captures of many hosts stored.
+    Report(Box<ReportArgs>),
     /// Prepares a database for many hosts' captures.
     Fleet(FleetArgs),
 }

@@ -1,9 +1,11 @@
 //! Arguments that concern many hosts.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
+use super::OutputArgs;
 use crate::fleet::target::{Target, is_name};
 
 /// Where a capture sends its rows.
@@ -32,6 +34,78 @@ pub struct ExportArgs {
 
 /// Where rows wait by default.
 const DEFAULT_SPOOL: &str = "/var/lib/traffic/spool";
+
+/// Arguments of `traffic report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The database, as for `traffic capture --to`.
+    #[arg(long, value_name = "URL")]
+    pub from: Target,
+    /// Read the password from the first line of this file.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Begin of the time: so long ago, as `1h`, `30m` or `7d`, or a moment, as
+    /// `2026-01-31T12:00:00Z`.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_moment)]
+    pub since: Moment,
+    /// End of the time, likewise. Default: now.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<Moment>,
+    /// Host to report on; repeat for several. Default: all.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Interface of those hosts; repeat for several. Default: all.
+    #[arg(short, long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+    /// What to write and print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A moment on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    /// Nanoseconds since the Unix epoch.
+    At(u64),
+}
+
+impl Moment {
+    /// Nanoseconds since the Unix epoch, when it is `now_ns`.
+    #[must_use]
+    pub fn at_ns(self, now_ns: u64) -> u64 {
+        match self {
+            Self::Ago(time) => {
+                let ago_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                now_ns.saturating_sub(ago_ns)
+            }
+            Self::At(time_ns) => time_ns,
+        }
+    }
+}
+
+/// Reads `1h`, `7d`, `2026-01-31T12:00:00Z`.
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        let time_ns = u64::try_from(time.as_nanosecond());
+        return time_ns
+            .map(Moment::At)
+            .map_err(|_| "before 1970".to_owned());
+    }
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u64>().ok());
+    let ago = match days {
+        Some(days) if days <= MAX_DAYS => Duration::from_hours(24 * days),
+        Some(_) => return Err(format!("more than {MAX_DAYS} days ago")),
+        None => super::parse_duration(text)?,
+    };
+    Ok(Moment::Ago(ago))
+}
+
+/// A hundred years.
+const MAX_DAYS: u64 = 36500;
 
 /// Arguments of `traffic fleet`.
 #[derive(Args, Debug)]
@@ -108,6 +182,22 @@ mod tests {
         assert_eq!(parse_size("4096"), Ok(4096));
         for wrong in ["", "1T", "x", "99999999999G"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moments_are_ago_or_in_the_calendar() {
+        let hours = |hours| Ok(Moment::Ago(Duration::from_hours(hours)));
+        assert_eq!(parse_moment("1h"), hours(1));
+        assert_eq!(parse_moment("7d"), hours(168));
+        let moment = parse_moment("2026-01-31T12:00:00Z").unwrap();
+        assert_eq!(moment.at_ns(0), 1_769_860_800_000_000_000);
+        assert_eq!(
+            Moment::Ago(Duration::from_secs(1)).at_ns(5_000_000_000),
+            4_000_000_000
+        );
+        for wrong in ["", "yesterday", "1960-01-01T00:00:00Z", "99999999d"] {
+            assert!(parse_moment(wrong).is_err(), "{wrong}");
         }
     }
 

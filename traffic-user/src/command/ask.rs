@@ -78,6 +78,7 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Doctor(_)
         | Command::Cleanup(_)
         | Command::Interfaces(_)
+        | Command::Report(_)
         | Command::Fleet(_) => None,
     }
 }

@@ -81,30 +81,41 @@ struct Shared {
     news: Mutex<Vec<String>>,
 }
 
-impl Exporter {
-    /// Starts the thread. `spool` is the directory of the spool, `limit` its size in bytes,
-    /// `now_ns` and `run` the beginning and number of this run. The thread gives up with `confine`
-    /// what it does not need.
+/// A spool that is open, and no thread yet.
+pub struct Outbox {
+    spool: Spool,
+    run: u64,
+}
+
+impl Outbox {
+    /// Opens the spool in `directory`, of at most `limit` bytes, for a run that begins at `now_ns`
+    /// and has the number `run`.
     ///
     /// # Errors
-    /// When the spool cannot be used, or there is no thread to be had.
-    pub fn start(
-        store: Store,
-        spool: &Path,
+    /// When it cannot be used.
+    pub fn open(
+        directory: &Path,
         limit: u64,
         (now_ns, run): (u64, u64),
-        confine: impl FnOnce() + Send + 'static,
     ) -> Result<Self, ExportError> {
-        let spool = Spool::open(spool, now_ns, run, limit).map_err(ExportError::Spool)?;
+        let spool = Spool::open(directory, now_ns, run, limit).map_err(ExportError::Spool)?;
+        Ok(Self { spool, run })
+    }
+
+    /// Starts the thread that sends to `store`.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(self, store: Store) -> Result<Exporter, ExportError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ExportError::Thread)?;
         let (queue, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let carrier = Carrier {
             store,
-            run,
+            run: self.run,
             receiver,
-            backlog: Backlog::new(spool),
+            backlog: Backlog::new(self.spool),
             features: None,
             shared: Arc::clone(&shared),
             retry: FIRST_RETRY,
@@ -114,12 +125,9 @@ impl Exporter {
         };
         let thread = thread::Builder::new()
             .name("export".to_owned())
-            .spawn(move || {
-                confine();
-                runtime.block_on(carrier.carry());
-            })
+            .spawn(move || runtime.block_on(carrier.carry()))
             .map_err(ExportError::Thread)?;
-        Ok(Self {
+        Ok(Exporter {
             queue,
             thread,
             shared,
@@ -127,7 +135,9 @@ impl Exporter {
             queue_lost: 0,
         })
     }
+}
 
+impl Exporter {
     /// Hands a parcel over. It is lost, and counted, where the thread is so far behind that its
     /// queue is full.
     pub fn push(&mut self, parcel: Parcel) {

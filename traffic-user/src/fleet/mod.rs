@@ -18,6 +18,7 @@ pub mod counters;
 pub mod exporter;
 pub mod features;
 pub mod parcel;
+pub mod query;
 pub mod schema;
 mod spool;
 pub mod store;

@@ -36,40 +36,86 @@ pub const VERSION: u32 = 1;
 /// Ends the names of the tables that hold a shard's rows.
 const LOCAL: &str = "_local";
 
-/// A table over the timeline that holds, for every run and class, the least and the greatest
-/// counter in a longer time.
+/// A table that holds, for every counter of every run, the least and the greatest value in a longer
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollUp {
-    /// Its name.
-    pub table: &'static str,
+    /// What it is made of.
+    pub source: Table,
+    /// Ends its name.
+    pub suffix: &'static str,
     /// The function that gives a moment's place.
     pub start_of: &'static str,
 }
 
 /// The roll-ups.
-pub const ROLL_UPS: [RollUp; 2] = [
-    RollUp {
-        table: "timeline_minute",
-        start_of: "toStartOfMinute",
-    },
-    RollUp {
-        table: "timeline_hour",
-        start_of: "toStartOfHour",
-    },
+pub const ROLL_UPS: [RollUp; 4] = [
+    RollUp::minute(Table::Timeline),
+    RollUp::hour(Table::Timeline),
+    RollUp::minute(Table::Tallies),
+    RollUp::hour(Table::Tallies),
 ];
 
-/// Key and columns that a roll-up takes over from the timeline.
-const ROLLED_KEY: &str = "host, time, run, interface, direction, protocol, transport, ip_version";
+/// What a roll-up keeps: aggregate function, argument, and name, which is none of the source's.
+type State = (&'static str, &'static str, &'static str);
 
-/// What a roll-up keeps: aggregate function, argument, and name, which is none of the timeline's.
-const ROLLED: [(&str, &str, &str); 6] = [
-    ("min", "start_ns", "first_ns"),
-    ("max", "end_ns", "last_ns"),
+const TIMELINE_STATES: &[State] = &[
     ("min", "packets_before", "packets_from"),
     ("max", "packets_before + packets", "packets_to"),
     ("min", "bytes_before", "bytes_from"),
     ("max", "bytes_before + bytes", "bytes_to"),
 ];
+
+const TALLY_STATES: &[State] = &[
+    ("min", "value_before", "value_from"),
+    ("max", "value_before + value", "value_to"),
+];
+
+impl RollUp {
+    const fn minute(source: Table) -> Self {
+        Self {
+            source,
+            suffix: "_minute",
+            start_of: "toStartOfMinute",
+        }
+    }
+
+    const fn hour(source: Table) -> Self {
+        Self {
+            source,
+            suffix: "_hour",
+            start_of: "toStartOfHour",
+        }
+    }
+
+    /// Its name in the database.
+    #[must_use]
+    pub fn table(self) -> String {
+        format!("{}{}", self.source.name(), self.suffix)
+    }
+
+    /// The source's key without the exact time.
+    fn key(self) -> Vec<&'static str> {
+        let key = self.source.key().split(", ");
+        key.filter(|name| *name != "start_ns").collect()
+    }
+
+    const fn states(self) -> &'static [State] {
+        match self.source {
+            Table::Timeline => TIMELINE_STATES,
+            Table::Tallies => TALLY_STATES,
+            Table::Captures => &[],
+        }
+    }
+
+    fn days(self, retention: Retention) -> u32 {
+        if self == Self::hour(self.source) {
+            retention.hour
+        } else {
+            retention.minute
+        }
+    }
+}
 
 /// The tables of version 1, in the order in which they are made.
 #[must_use]
@@ -89,7 +135,7 @@ pub fn statements(layout: &Layout, features: &Features) -> Vec<String> {
     for roll_up in ROLL_UPS {
         statements.push(create_roll_up(layout, features, roll_up));
         statements.push(create_view(layout, roll_up));
-        statements.extend(distributed(layout, roll_up.table));
+        statements.extend(distributed(layout, &roll_up.table()));
     }
     statements
 }
@@ -129,49 +175,43 @@ fn create(layout: &Layout, features: &Features, table: Table) -> String {
 }
 
 fn create_roll_up(layout: &Layout, features: &Features, roll_up: RollUp) -> String {
-    let key: Vec<_> = ROLLED_KEY.split(", ").collect();
-    let columns = Table::Timeline.columns();
+    let key = roll_up.key();
+    let columns = roll_up.source.columns();
     let columns = columns.iter().filter(|(name, _)| key.contains(name));
     let columns = columns.map(definition);
-    let states = ROLLED
-        .iter()
-        .map(|(function, _, name)| format!("{name} AggregateFunction({function}, UInt64)"));
+    let states = roll_up.states().iter();
+    let states =
+        states.map(|(function, _, name)| format!("{name} AggregateFunction({function}, UInt64)"));
     let columns: Vec<_> = columns.chain(states).collect();
-    let days = if roll_up == ROLL_UPS[0] {
-        layout.retention.minute
-    } else {
-        layout.retention.hour
-    };
     format!(
         "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = AggregatingMergeTree() \
-         PARTITION BY toYYYYMM(time) ORDER BY ({ROLLED_KEY}){}",
-        local(layout, roll_up.table),
+         PARTITION BY toYYYYMM(time) ORDER BY ({}){}",
+        local(layout, &roll_up.table()),
         columns.join(", "),
-        ttl(features, days),
+        key.join(", "),
+        ttl(features, roll_up.days(layout.retention)),
     )
 }
 
 fn create_view(layout: &Layout, roll_up: RollUp) -> String {
-    let key: Vec<_> = ROLLED_KEY
-        .split(", ")
-        .map(|name| match name {
-            "time" => format!("{}(time) AS time", roll_up.start_of),
-            name => name.to_owned(),
-        })
-        .collect();
-    let states: Vec<_> = ROLLED
-        .iter()
-        .map(|(function, argument, name)| format!("{function}State({argument}) AS {name}"))
-        .collect();
+    let key = roll_up.key();
+    let columns = key.iter().map(|name| match *name {
+        "time" => format!("{}(time) AS time", roll_up.start_of),
+        name => name.to_owned(),
+    });
+    let states = roll_up.states().iter();
+    let states =
+        states.map(|(function, argument, name)| format!("{function}State({argument}) AS {name}"));
+    let columns: Vec<_> = columns.chain(states).collect();
+    let table = roll_up.table();
     format!(
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS {}.to_{} TO {} AS SELECT {}, {} FROM {} \
-         GROUP BY {ROLLED_KEY}",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS {}.to_{table} TO {} AS SELECT {} FROM {} \
+         GROUP BY {}",
         layout.database,
-        roll_up.table,
-        local(layout, roll_up.table),
+        local(layout, &table),
+        columns.join(", "),
+        local(layout, roll_up.source.name()),
         key.join(", "),
-        states.join(", "),
-        local(layout, Table::Timeline.name()),
     )
 }
 

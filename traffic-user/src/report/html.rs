@@ -153,6 +153,7 @@ fn verdict_line(report: &Report) -> String {
 fn header(report: &Report) -> String {
     let mut parts: Vec<String> = match &report.source {
         Source::Capture { host, .. } => vec![host.clone()],
+        Source::Fleet { hosts, .. } => hosts.clone(),
         Source::Files { files } => files.clone(),
     };
     if let Source::Capture { .. } = report.source {
@@ -698,6 +699,13 @@ fn origin(report: &Report) -> String {
             ("Host", host.clone()),
             ("Kernel", kernel.clone()),
         ],
+        Source::Fleet {
+            from, hosts, until, ..
+        } => vec![
+            ("Database", from.clone()),
+            ("Hosts", hosts.join(", ")),
+            ("Until", until.clone()),
+        ],
         Source::Files { files } => vec![("Files", files.join(", "))],
     };
     let time = |time: &Option<String>, why: &str| time.clone().unwrap_or_else(|| not_known(why));
@@ -711,7 +719,7 @@ fn origin(report: &Report) -> String {
     Table {
         title: match report.source {
             Source::Capture { .. } => "How it was captured",
-            Source::Files { .. } => "Where it came from",
+            Source::Fleet { .. } | Source::Files { .. } => "Where it came from",
         },
         note: "",
         columns: &["", ""],
@@ -746,7 +754,9 @@ fn interfaces(report: &Report) -> String {
         ]
     });
     let mut note = match report.source {
-        Source::Capture { .. } => "A dash: this direction was not captured.".to_owned(),
+        Source::Capture { .. } | Source::Fleet { .. } => {
+            "A dash: this direction was not captured.".to_owned()
+        }
         Source::Files { .. } => String::new(),
     };
     for row in &report.interfaces {

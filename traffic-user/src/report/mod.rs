@@ -16,6 +16,7 @@ mod scale;
 #[cfg(test)]
 pub(crate) mod schema;
 pub(crate) mod series;
+pub mod stored;
 pub mod text;
 pub(crate) mod verdict;
 
@@ -114,6 +115,17 @@ pub enum Source {
         host: String,
         /// Kernel release.
         kernel: String,
+    },
+    /// From a database that captures of many hosts fill.
+    Fleet {
+        /// Address of the database.
+        from: String,
+        /// Hosts that stored something, each once.
+        hosts: Vec<String>,
+        /// First moment: RFC 3339 in UTC.
+        since: String,
+        /// First moment after it, as `since`.
+        until: String,
     },
     /// From capture files.
     Files {

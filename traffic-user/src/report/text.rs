@@ -124,6 +124,13 @@ fn write_times(out: &mut String, report: &Report) -> fmt::Result {
                 write_field(out, "Written", &sampling)?;
             }
         }
+        Source::Fleet {
+            from, hosts, until, ..
+        } => {
+            write_field(out, "Database", from)?;
+            write_field(out, "Hosts", &hosts.join(", "))?;
+            write_field(out, "Until", until)?;
+        }
         Source::Files { files } => {
             for file in files {
                 write_field(out, "File", file)?;

@@ -106,6 +106,7 @@ fn complete(report: &Report) -> String {
     };
     match (&report.source, report.ledger.summaries_delivered) {
         (Source::Files { .. }, _) => format!("Complete: {frames} was read and summarised."),
+        (Source::Fleet { .. }, _) => format!("Complete: {frames} was counted and stored."),
         (Source::Capture { .. }, Some(_)) => {
             format!("Complete: {frames} was counted and summarised.")
         }

@@ -3,25 +3,25 @@
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     path::Path,
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{runtime::Builder, time::timeout};
 
 use crate::{
     cli::{CaptureArgs, ExportArgs},
-    command::{confine, fleet::connect},
+    command::fleet::connect,
     fleet::{
         counters::Differences,
-        exporter::{Exported, Exporter},
+        exporter::{Exported, Exporter, Outbox},
         parcel::{Batch, Parcel},
         schema,
         store::{Store, StoreError},
         table::{Bin, CaptureRow, Rows, Table},
-        target::Target,
     },
     kernel::{self, Attached},
     report::{Ledger, Report},
@@ -53,11 +53,21 @@ pub(super) struct Export {
     tallies: Rows,
 }
 
-/// Prepares the export, if one was asked for. Beside it a note where the server is away.
+/// What is ready before the process gives up its privileges; threads are started after that.
+pub(super) struct Prepared {
+    store: Store,
+    outbox: Outbox,
+    host: String,
+    run: u64,
+    /// What the user should know, where the server is away.
+    pub(super) note: Option<String>,
+}
+
+/// Prepares the export, if one was asked for.
 ///
 /// # Errors
 /// When the server says that it will not take the rows, or the spool cannot be used.
-pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option<String>)>> {
+pub(super) fn prepare(args: &CaptureArgs) -> Result<Option<Prepared>> {
     let ExportArgs {
         to: Some(target),
         password_file,
@@ -69,43 +79,40 @@ pub(super) async fn prepare(args: &CaptureArgs) -> Result<Option<(Export, Option
         return Ok(None);
     };
     let store = connect(target, password_file.as_deref())?;
-    let note = check(&store).await?;
+    let note = ask(connect(target, password_file.as_deref())?)?;
     let run = RandomState::new().build_hasher().finish();
-    // Connections belong to the thread that uses them.
-    let store = connect(target, password_file.as_deref())?;
-    let (policy, sandbox) = (needs(target, spool), args.sandbox);
-    let give_up = move || {
-        if let Err(error) = confine::enter(&policy, sandbox) {
-            log::warn!("the thread that exports keeps its privileges: {error:#}");
-        }
-    };
-    let exporter = Exporter::start(store, spool, *spool_size, (now_ns(), run), give_up)
+    let outbox = Outbox::open(spool, *spool_size, (now_ns(), run))
         .with_context(|| format!("export to {target} over {} (--spool)", spool.display()))?;
-    let export = Export {
-        exporter,
-        differences: Differences::default(),
+    Ok(Some(Prepared {
+        store,
+        outbox,
         host: host_name.clone().unwrap_or_else(kernel::hostname),
         run,
-        started_ns: 0,
-        last_ns: 0,
-        bins: 0,
-        sequence: 0,
-        timeline: Rows::default(),
-        tallies: Rows::default(),
-    };
-    Ok(Some((export, note)))
+        note,
+    }))
 }
 
 /// What exporting needs: the server's port, the names of hosts, and the spool.
-fn needs(target: &Target, spool: &Path) -> Policy {
-    let mut policy = Policy::default();
-    policy.connect_to(target.port);
-    policy.read(Path::new("/etc"));
-    policy.make_files_in(spool);
-    policy
+pub(super) fn needs(args: &ExportArgs, policy: &mut Policy) {
+    if let Some(target) = &args.to {
+        policy.connect_to(target.port);
+        policy.read(Path::new("/etc"));
+        policy.make_files_in(&args.spool);
+    }
 }
 
-/// Looks whether the server has the tables; a server that is away may have them.
+/// Looks whether the server has the tables. The threads that this takes, to find its address, end
+/// with it.
+fn ask(store: Store) -> Result<Option<String>> {
+    let asking = thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.context("start a runtime")?.block_on(check(&store))
+    });
+    asking
+        .join()
+        .map_err(|_| anyhow!("asking the server panicked"))?
+}
+
 async fn check(store: &Store) -> Result<Option<String>> {
     let target = store.target();
     let away = |error: &str| {
@@ -124,6 +131,27 @@ async fn check(store: &Store) -> Result<Option<String>> {
              fleet init --to {target}, of the newest version in the fleet)",
             schema::VERSION
         ),
+    }
+}
+
+impl Prepared {
+    /// Starts the thread that exports.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub(super) fn start(self) -> Result<Export> {
+        Ok(Export {
+            exporter: self.outbox.start(self.store)?,
+            differences: Differences::default(),
+            host: self.host,
+            run: self.run,
+            started_ns: 0,
+            last_ns: 0,
+            bins: 0,
+            sequence: 0,
+            timeline: Rows::default(),
+            tallies: Rows::default(),
+        })
     }
 }
 

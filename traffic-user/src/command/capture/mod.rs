@@ -77,11 +77,11 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     // Before the namespace is entered, which may hide it.
     let mut manager = Manager::connect()?;
     // Before the namespace is entered: browsers are to reach it from where the program was started,
-    // and it is to reach collector and database from there.
+    // and it is to reach the collector from there.
     let mut views = Views::new(&args)?;
     let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
-    let export = export::prepare(&args).await?;
     let namespace = enter(args.netns.as_deref())?;
+    let export = export::prepare(&args)?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
@@ -98,10 +98,6 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         .collect();
     let mut outputs = Outputs::new(&args.output, &others)?;
     let mut capture = Capture::start(&args, &selected, events, namespace)?;
-    if let Some((export, note)) = export {
-        capture.export = Some(export);
-        capture.notes.extend(note);
-    }
     if args.output.verbose > 0 {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
@@ -111,6 +107,10 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         capture
             .take
             .export_flows(ipfix::begin(exporter)?, &selected);
+    }
+    if let Some(export) = export {
+        capture.notes.extend(export.note.clone());
+        capture.export = Some(export.start()?);
     }
     capture.announce(&args);
     capture.begin_export(&args)?;
@@ -231,6 +231,7 @@ impl Capture {
         }
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
+        export::needs(&args.export, &mut policy);
         if let Some(user) = user {
             policy.become_user(user);
         }
