@@ -2,6 +2,7 @@
 
 mod collectors;
 mod frames;
+mod session;
 
 use std::{
     io::Read as _,
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
             "a_collector_that_is_away_costs_records_and_no_time",
             &[Need::Program],
             a_collector_that_is_away_costs_records_and_no_time,
+        ),
+        Test::new(
+            "a_restarted_collector_gets_a_new_session",
+            &[],
+            session::a_restarted_collector_gets_a_new_session,
         ),
     ])
 }

@@ -145,10 +145,15 @@ impl LiveFlow {
 
     /// Why it ends when nothing more comes.
     pub(super) fn silent_end(&self) -> EndReason {
+        self.end_or(EndReason::IdleTimeout)
+    }
+
+    /// Why it ends: `reason`, unless it was closed.
+    pub(super) fn end_or(&self, reason: EndReason) -> EndReason {
         if self.is_closed {
             EndReason::EndOfFlow
         } else {
-            EndReason::IdleTimeout
+            reason
         }
     }
 

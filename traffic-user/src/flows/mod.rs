@@ -358,6 +358,11 @@ impl Flows {
         if flow.is_empty() {
             return;
         }
+        // Nothing was to come of a closed connection, whatever took it away.
+        let reason = match reason {
+            EndReason::ForcedEnd | EndReason::LackOfResources => flow.end_or(reason),
+            EndReason::IdleTimeout | EndReason::ActiveTimeout | EndReason::EndOfFlow => reason,
+        };
         self.counts.ended[reason as usize - 1] += 1;
         if let Some(ended) = &mut self.ended {
             ended.push(flow.record(Some(reason)));

@@ -81,6 +81,20 @@ fn a_new_syn_after_a_reset_is_another_flow() {
 }
 
 #[test]
+fn a_closed_connection_has_ended_whatever_takes_it_away() {
+    let mut flows = flows(FlowSettings {
+        max_flows: 1,
+        ..settings()
+    });
+    for port in [1, 2] {
+        flows.add(&tcp(1, 2, port, 443).at(START).flags(RST).record());
+    }
+    flows.finish();
+    let ends: Vec<_> = ended(&mut flows).iter().map(|flow| flow.end).collect();
+    assert_eq!(ends, [Some(EndReason::EndOfFlow); 2]);
+}
+
+#[test]
 fn silence_ends_a_flow_with_and_without_packets_after_it() {
     let mut flows = flows(settings());
     flows.add(&udp(1, 2, 9, 53).at(START).record());

@@ -420,7 +420,7 @@ fn flow_table(flows: &Flows, run: &Run, ledger: &Ledger) -> FlowTable {
         interfaces: interfaces
             .map(|row| (row.name.as_str(), row.sample))
             .collect(),
-        lost: ledger.summaries_lost.unwrap_or(0),
+        lost: ledger.summaries_lost,
         top: run.top,
     };
     flows::table(flows, &context)

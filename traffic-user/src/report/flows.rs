@@ -103,8 +103,8 @@ pub struct FlowSideRow {
 pub(super) struct Context<'a> {
     /// Names of interfaces by number, and one frame in how many was counted there.
     pub(super) interfaces: Vec<(&'a str, u32)>,
-    /// Summaries that never arrived.
-    pub(super) lost: u64,
+    /// Summaries that never arrived; `None` where none were asked for.
+    pub(super) lost: Option<u64>,
     /// Rows.
     pub(super) top: usize,
 }
@@ -146,11 +146,12 @@ fn note(flows: &Flows, context: &Context<'_>) -> Option<String> {
             flows.settings().max_flows
         ));
     }
-    if context.lost > 0 {
-        notes.push(format!(
-            "Flows are lower bounds: {} packets are missing from them.",
-            context.lost
-        ));
+    match context.lost {
+        None => notes.push("No flows: only counters were asked for.".to_owned()),
+        Some(0) => {}
+        Some(lost) => notes.push(format!(
+            "Flows are lower bounds: {lost} packets are missing from them."
+        )),
     }
     for (name, sample) in &context.interfaces {
         if *sample > 1 {

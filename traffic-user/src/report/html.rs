@@ -21,7 +21,7 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "9SlZP51TS0anY/MvoFTMeU7ntxAdo41ocm1JmZhDRB4=";
+const STYLE_HASH: &str = "G5dLN8vhBX2ioV/bYFipvWRxLBK2b0X53XKLCXLuum0=";
 const LIVE_STYLE: &str = include_str!("html/live.css");
 const LIVE_SCRIPT: &str = include_str!("html/live.js");
 const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
@@ -298,7 +298,7 @@ fn flows(report: &Report) -> String {
     let Some(flows) = &report.flows else {
         return String::new();
     };
-    let flags = |side: &FlowSideRow| side.tcp_flags.clone().unwrap_or_default();
+    let flags = |side: &FlowSideRow| side.tcp_flags.as_deref().map(initials).unwrap_or_default();
     let time = |time: Option<f64>| Cell::Text(time.map(seconds).unwrap_or_default());
     let rows = flows.rows.iter().map(|row| {
         vec![
@@ -318,7 +318,7 @@ fn flows(report: &Report) -> String {
             Cell::Text(row.end.replace('_', " ")),
         ]
     });
-    Table {
+    let table = Table {
         title: "Flows",
         note: &flows_note(flows),
         columns: &[
@@ -339,7 +339,14 @@ fn flows(report: &Report) -> String {
         ],
         rows: rows.collect(),
     }
-    .card()
+    .card();
+    format!("<div class=\"wide\">\n{table}</div>\n")
+}
+
+/// `SFPA` for `SYN FIN PSH ACK`: every flag has an initial of its own.
+fn initials(flags: &str) -> String {
+    let names = flags.split(' ').filter(|name| *name != "none");
+    names.filter_map(|name| name.chars().next()).collect()
 }
 
 fn flows_note(flows: &FlowTable) -> String {
