@@ -96,6 +96,20 @@ impl Namespace {
         self.spawn(0, work)?.join()
     }
 
+    /// Does `work` inside the namespace in this thread, for what needs to be the only one.
+    ///
+    /// # Errors
+    /// Those of `work`, or when the namespace is gone.
+    pub fn within_this_thread<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let here = File::open("/proc/self/ns/net").context("open the namespace of this thread")?;
+        let path = format!("/run/netns/{}", self.name);
+        let there = File::open(&path).with_context(|| format!("open {path}"))?;
+        setns(there, CloneFlags::CLONE_NEWNET).context("enter the namespace")?;
+        let result = work();
+        setns(here, CloneFlags::CLONE_NEWNET).context("leave the namespace")?;
+        result
+    }
+
     /// Frames that `interface` has received and sent.
     ///
     /// # Errors

@@ -23,9 +23,23 @@ fuzz_target!(|input: &[u8]| {
     let Some((words, frame)) = rest.split_at_checked(len * 7) else {
         return;
     };
-    let mut raw: Vec<RawInstruction> = words.chunks(7).map(instruction).collect();
-    raw.push(RawInstruction { code: 0x16, jt: 0, jf: 0, k: 0 });
-    let Ok(program) = Program::new(&raw) else { return };
+    // libpcap leaves its memory as it finds it: every cell is stored before anything is fetched.
+    let stores = (0..16).map(|k| RawInstruction {
+        code: 0x02,
+        jt: 0,
+        jf: 0,
+        k,
+    });
+    let mut raw: Vec<RawInstruction> = stores.chain(words.chunks(7).map(instruction)).collect();
+    raw.push(RawInstruction {
+        code: 0x16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    });
+    let Ok(program) = Program::new(&raw) else {
+        return;
+    };
     let wire_len = u32::from(u16::from_be_bytes([high, low]));
     let here = program.matches(frame, wire_len);
     assert_eq!(here, libpcap(&raw, frame, wire_len), "libpcap: {program}");
@@ -42,13 +56,20 @@ fn instruction(bytes: &[u8]) -> RawInstruction {
     let [code, jt, jf, k @ ..] = bytes else {
         unreachable!("chunks have seven bytes")
     };
+    const JUMP: u16 = 0x05;
     let k = u32::from_be_bytes(k.try_into().unwrap());
+    let operation = CODES[usize::from(*code) % CODES.len()];
     RawInstruction {
-        code: CODES[usize::from(*code) % CODES.len()],
+        code: operation,
         jt: jt % 8,
         jf: jf % 8,
-        // Small numbers are offsets and cells of memory; large ones are rare and interesting.
-        k: if code & 0x80 == 0 { k % 256 } else { k },
+        k: match operation {
+            // A jump back, as of `protochain`, could go round for ever, in every interpreter.
+            JUMP => k % 8,
+            // Offsets and cells of memory; large numbers are rare and interesting.
+            _ if code & 0x80 == 0 => k % 256,
+            _ => k,
+        },
     }
 }
 
@@ -85,10 +106,17 @@ fn interpret(filter: &[EbpfInstruction], frame: &[u8], wire_len: u32) -> bool {
         bytes.extend([MOVE_32, register, 0, 0]);
         bytes.extend(value.to_le_bytes());
     }
-    bytes.extend(filter.iter().flat_map(|instruction| instruction.to_le_bytes()));
+    bytes.extend(
+        filter
+            .iter()
+            .flat_map(|instruction| instruction.to_le_bytes()),
+    );
     bytes.extend([EXIT, 0, 0, 0, 0, 0, 0, 0]);
     let machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("the interpreter knows all of it");
-    match machine.execute_program(&mut frame).expect("every access is inside the frame") {
+    match machine
+        .execute_program(&mut frame)
+        .expect("every access is inside the frame")
+    {
         0 => false,
         1 => true,
         other => panic!("the verdict is {other}"),

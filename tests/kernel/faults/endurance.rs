@@ -59,7 +59,7 @@ impl Sink for Nobody {
 
 fn attaching_and_detaching_leaks_nothing() -> Result<()> {
     let pair = VethPair::new(&VethOptions::default())?;
-    pair.right.within(|| {
+    pair.right.within_this_thread(|| {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(cycles())
     })
@@ -71,12 +71,12 @@ async fn cycles() -> Result<()> {
     let interfaces = Interfaces::list().await?.select(&[VETH.to_owned()])?;
     // Memory that is kept for the next time is there after the first few.
     for time in 0..4 {
-        cycle(&interfaces, time).await?;
+        cycle(&interfaces, time)?;
     }
     let (descriptors_before, memory_before) = (descriptors()?, resident_kib(std::process::id())?);
     let mut objects = Vec::new();
     for time in 0..long::cycles() {
-        objects = cycle(&interfaces, time).await?;
+        objects = cycle(&interfaces, time)?;
     }
     let memory = resident_kib(std::process::id())?;
     let grown = memory.saturating_sub(memory_before);
@@ -97,7 +97,7 @@ async fn cycles() -> Result<()> {
 }
 
 /// Returns what the session held.
-async fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests::bpf::Object>> {
+fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests::bpf::Object>> {
     let hook = [HookChoice::Tc, HookChoice::Xdp][usize::from(time % 2 == 1)];
     let settings = Settings {
         joins: true,
@@ -111,7 +111,7 @@ async fn cycle(interfaces: &[Interface], time: u32) -> Result<Vec<traffic_tests:
     session.unplug(interfaces[0].ifindex)?;
     ensure!(session.plug(&interfaces[0])? == 0, "it got another number");
     session.close(&mut Nobody)?;
-    session.detach().await;
+    session.detach();
     Ok(objects.into_iter().collect())
 }
 

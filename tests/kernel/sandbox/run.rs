@@ -2,18 +2,26 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 use traffic_tests::{
-    Need, Test,
+    Need, Test, bpf,
     netns::{VETH, VethOptions, VethPair},
     program::{Capture, binary, traffic},
+    wait_until,
 };
+use traffic_user::capture_file;
 
 use crate::Tests;
 
@@ -25,6 +33,17 @@ pub(crate) const TESTS: Tests = &[
         NEEDS,
         a_capture_reads_packets_without_privileges,
     ),
+    Test::new(
+        "the_holder_of_the_hooks_keeps_what_it_needs",
+        NEEDS,
+        the_holder_of_the_hooks_keeps_what_it_needs,
+    ),
+    Test::new(
+        "each_process_ends_with_the_other",
+        NEEDS,
+        each_process_ends_with_the_other,
+    ),
+    Test::new("the_reader_is_the_users", NEEDS, the_reader_is_the_users),
     Test::new(
         "files_are_their_owners_unless_asked",
         NEEDS,
@@ -109,6 +128,102 @@ fn a_capture_reads_packets_without_privileges() -> Result<()> {
     Ok(())
 }
 
+/// The process that holds the hooks of a capture.
+fn holder(capture: &Capture) -> Result<u32> {
+    let children = bpf::children(capture.id())?;
+    ensure!(children.len() == 1, "{children:?}");
+    Ok(children[0])
+}
+
+fn the_holder_of_the_hooks_keeps_what_it_needs() -> Result<()> {
+    let stage = Stage::new()?;
+    let capture = Capture::start(&stage.pair.left, &["-i", VETH, "-d", "0"])?;
+    expect_confined(holder(&capture)?)?;
+    // Of what the capture loaded, the process that reads packets has the ring alone.
+    let ring = bpf::held_by(capture.id())?;
+    ensure!(
+        ring.len() == 1 && ring.iter().all(|(kind, _)| *kind == "map"),
+        "{ring:?}"
+    );
+    capture.interrupt()?;
+
+    let capture = Capture::start(&stage.pair.left, &["-i", "any", "-d", "0"])?;
+    expect_confined(capture.id())?;
+    let holder = holder(&capture)?;
+    // CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON and CAP_BPF.
+    let needed = format!("{:016x}", 1u64 << 12 | 1 << 13 | 1 << 38 | 1 << 39);
+    ensure!(status(holder, "CapEff")? == needed && status(holder, "CapPrm")? == needed);
+    ensure!(status(holder, "NoNewPrivs")? == "1" && status(holder, "Seccomp")? == "2");
+    capture.interrupt()?;
+    Ok(())
+}
+
+fn each_process_ends_with_the_other() -> Result<()> {
+    let deadline = Duration::from_secs(5);
+    let is_there = |process: u32| Path::new(&format!("/proc/{process}")).exists();
+    let stage = Stage::new()?;
+    let file = stage.path("a.pcapng");
+    let args = ["-i", VETH, "-d", "0", "-U", "-w", &file];
+    let capture = Capture::start(&stage.pair.left, &args)?;
+    let first = holder(&capture)?;
+    stage.ping()?;
+    let packets = || {
+        let read = capture_file::read(Path::new(&file), |_, _| ControlFlow::Continue(()));
+        read.map_or(0, |summary| summary.packets)
+    };
+    wait_until("frames in the file", deadline, || packets() >= 20)?;
+    kill(Pid::from_raw(first.try_into()?), Signal::SIGKILL)?;
+    let captured = capture.finish()?;
+    ensure!(captured.status.code() == Some(1), "{}", captured.stderr);
+    let said = "error: the process that holds the hooks ended";
+    ensure!(captured.stderr.contains(said), "{}", captured.stderr);
+    let read = capture_file::read(Path::new(&file), |_, _| ControlFlow::Continue(()))?;
+    ensure!(
+        read.fault.is_none() && read.packets >= 20,
+        "{} packets",
+        read.packets
+    );
+
+    let capture = Capture::start(&stage.pair.left, &args)?;
+    let second = holder(&capture)?;
+    let objects = bpf::held(capture.id())?;
+    capture.signal(Signal::SIGKILL)?;
+    capture.finish()?;
+    wait_until("the end of the holder", deadline, || !is_there(second))?;
+    ensure!(objects.len() > 10, "{objects:?}");
+    Ok(())
+}
+
+fn the_reader_is_the_users() -> Result<()> {
+    let stage = Stage::new()?;
+    let own = tempfile::tempdir()?;
+    chown(own.path(), Some(NOBODY), Some(NOBODY))?;
+    let file = own.path().join("a.pcapng");
+    let mut child = stage
+        .pair
+        .left
+        .command(binary())
+        .args([
+            "capture", "-i", VETH, "-d", "20", "-c", "10", "-Z", "nobody", "-w",
+        ])
+        .arg(&file)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    wait_until("a confined process", Duration::from_secs(20), || {
+        expect_confined(child.id()).is_ok()
+    })?;
+    let users = status(child.id(), "Uid")?;
+    let groups = status(child.id(), "Gid")?;
+    stage.ping()?;
+    ensure!(child.wait()?.success());
+    for ids in [users, groups] {
+        ensure!(ids.split_whitespace().all(|id| id == "65534"), "{ids}");
+    }
+    ensure!(fs::metadata(&file)?.uid() == NOBODY);
+    Ok(())
+}
+
 fn mode(path: &str) -> Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o777)
 }
@@ -165,12 +280,12 @@ fn file_capabilities_are_enough() -> Result<()> {
                 "capture", "-i", VETH, "--hook", hook, "-c", "10", "-d", "20", "-w",
             ])
             .arg(&file)
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
-        traffic_tests::wait_until(
+        wait_until(
             "an unprivileged process that listens",
-            std::time::Duration::from_secs(20),
+            Duration::from_secs(20),
             || expect_confined(child.id()).is_ok(),
         )?;
         stage.ping()?;

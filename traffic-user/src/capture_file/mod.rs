@@ -17,7 +17,7 @@ mod write;
 pub use link::LinkType;
 pub use read::{
     BlockFault, FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, ReadSummary,
-    read, read_from,
+    read, read_file, read_from,
 };
 pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
 pub use run::{Block, Run};

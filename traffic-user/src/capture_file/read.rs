@@ -150,7 +150,17 @@ pub fn read<F>(path: &Path, each: F) -> Result<ReadSummary, ReadError>
 where
     F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
 {
-    let file = File::open(path)?;
+    read_file(File::open(path)?, each)
+}
+
+/// Reads an open capture file, as [`read`] does.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file<F>(file: File, each: F) -> Result<ReadSummary, ReadError>
+where
+    F: FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
+{
     if !file.metadata()?.is_file() {
         return read_from(file, each);
     }

@@ -39,7 +39,7 @@ pub struct FileArgs {
     /// Run this program with the name of each file that is complete.
     #[arg(short = 'z', value_name = "PROGRAM", requires = "write")]
     pub postrotate: Option<PathBuf>,
-    /// Open files as this user, and run the program of -z as this user.
+    /// Go on as this user once the hooks are attached: files and the program of -z are this user's.
     #[arg(short = 'Z', long, value_name = "USER")]
     pub relinquish_privileges: Option<String>,
 }

@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     ops::ControlFlow,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
@@ -18,17 +19,17 @@ use crate::{
 /// A capture file, or why it cannot be read.
 pub(super) struct Input {
     pub(super) path: PathBuf,
-    opened: io::Result<Box<dyn Read>>,
+    opened: io::Result<File>,
 }
 
 /// Opens files; `-` is stdin.
 pub(super) fn open<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Input> {
     allow_many_files();
-    let opened = |path: &Path| -> io::Result<Box<dyn Read>> {
+    let opened = |path: &Path| {
         if is_stdout(path) {
-            return Ok(Box::new(io::stdin()));
+            return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
         }
-        Ok(Box::new(File::open(path)?))
+        File::open(path)
     };
     let input = |path: &PathBuf| Input {
         path: path.clone(),
@@ -47,7 +48,7 @@ fn allow_many_files() {
 }
 
 impl Input {
-    /// Reads the file, as [`capture_file::read_from`] does.
+    /// Reads the file, as [`capture_file::read_file`] does.
     ///
     /// # Errors
     /// As it has; or why the file could not be opened.
@@ -55,7 +56,7 @@ impl Input {
         self,
         each: impl FnMut(&PacketRecord, &FileFrame<'_>) -> ControlFlow<()>,
     ) -> Result<ReadSummary, ReadError> {
-        capture_file::read_from(self.opened?, each)
+        capture_file::read_file(self.opened?, each)
     }
 
     /// Whether it is stdin, where someone may be writing along.

@@ -18,6 +18,7 @@ mod pages;
 mod print;
 mod progress;
 mod read;
+mod runner;
 mod selection;
 mod service;
 

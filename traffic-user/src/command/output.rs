@@ -6,12 +6,15 @@ use std::{
     io::{self, Write},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, Result};
 
-use super::UsageError;
+use super::{
+    UsageError,
+    runner::{Errand, Runner},
+};
 use crate::{
     cli::{OutputArgs, Plot, ThemeArg},
     report::{
@@ -33,6 +36,7 @@ pub(super) struct Outputs {
     json: Vec<Target>,
     csv: Option<PathBuf>,
     open: bool,
+    browser: Option<Runner>,
     text: bool,
     stdout_has_data: bool,
 }
@@ -77,6 +81,7 @@ impl Outputs {
             pages,
             json,
             open: args.open,
+            browser: None,
             text: args.quiet < 2,
             stdout_has_data: on_stdout > 0,
         })
@@ -87,11 +92,14 @@ impl Outputs {
     /// # Errors
     /// When one cannot be opened.
     pub(super) fn hold(&mut self, policy: &mut Policy) -> Result<()> {
-        let pictures = self.plots.iter_mut().map(|(target, ..)| target);
-        let mut files = self.json.iter_mut().chain(pictures).chain(&mut self.pages);
         if let Some(directory) = &self.csv {
             policy.make_files_in(directory);
         }
+        if self.open {
+            self.browser = browser(&self.pages[0].path)?;
+        }
+        let pictures = self.plots.iter_mut().map(|(target, ..)| target);
+        let mut files = self.json.iter_mut().chain(pictures).chain(&mut self.pages);
         files.try_for_each(Target::hold)
     }
 
@@ -119,9 +127,17 @@ impl Outputs {
         // The terminal last: a reader that went away must not cost a file.
         results.push(self.print(report));
         if self.open {
-            results.push(open(&self.pages[0].path));
+            self.show(&self.pages[0].path);
         }
         results.into_iter().collect()
+    }
+
+    /// Shows a page in the browser, and does not wait for that.
+    fn show(&self, page: &Path) {
+        match &self.browser {
+            Some(browser) => browser.run(page),
+            None => log::warn!("no display to open {} on", page.display()),
+        }
     }
 
     fn print(&self, report: &Report) -> Result<()> {
@@ -239,21 +255,22 @@ fn picture(plot: &Plot, args: &OutputArgs) -> Result<(Target, ChartFormat, Chart
     Ok((Target::new(plot.path.clone()), format, options))
 }
 
-/// Shows a page in the browser, where there is a display.
-fn open(page: &Path) -> Result<()> {
+/// What will show a page in the browser, where there is a display.
+fn browser(page: &Path) -> Result<Option<Runner>> {
     let display = ["DISPLAY", "WAYLAND_DISPLAY"];
     if display.iter().all(|name| env::var_os(name).is_none()) {
-        log::warn!("no display to open {} on", page.display());
-        return Ok(());
+        return Ok(None);
     }
-    Command::new("xdg-open")
-        .arg(page)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map(drop)
-        .with_context(|| format!("open {} with xdg-open", page.display()))
+    Runner::new(Errand {
+        command: Command::new("xdg-open"),
+        program: "xdg-open".into(),
+        directory: page
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map_or_else(|| ".".into(), Path::to_owned),
+        user: None,
+    })
+    .map(Some)
 }
 
 #[cfg(test)]

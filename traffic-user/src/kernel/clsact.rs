@@ -329,10 +329,22 @@ pub fn clean_up(interface: &Interface, only_tell: bool) -> io::Result<Cleanup> {
     };
     cleanup.qdisc = ended_with_qdisc && left == 0;
     if cleanup.qdisc && !only_tell {
-        let qdisc = message(interface.ifindex, TcHandle::from(CLSACT));
-        ask(RouteNetlinkMessage::DelQueueDiscipline(qdisc), 0)?;
+        remove_qdisc(interface.ifindex)?;
     }
     Ok(cleanup)
+}
+
+/// Removes the qdisc, unless it has filters.
+pub(super) fn remove_unused(ifindex: u32) -> io::Result<()> {
+    if every_filter(ifindex)?.is_empty() {
+        remove_qdisc(ifindex)?;
+    }
+    Ok(())
+}
+
+fn remove_qdisc(ifindex: u32) -> io::Result<()> {
+    let qdisc = message(ifindex, TcHandle::from(CLSACT));
+    ask(RouteNetlinkMessage::DelQueueDiscipline(qdisc), 0).map(drop)
 }
 
 fn remove(interface: &Interface, filter: &Filter) -> io::Result<()> {

@@ -1,12 +1,11 @@
 //! The hooks of a capture, by interface: taken, given back, and cleaned up behind.
 
 use aya::{Ebpf, programs::TcAttachType};
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use traffic_ebpf::config;
 
 use super::{
     attach::{self, AttachError, HookKind, Hooked},
-    gate,
+    clsact, gate,
     interfaces::Interface,
     load::{self, LoadError},
 };
@@ -147,10 +146,10 @@ impl Hooks {
     }
 
     /// Detaches everything and removes what was added for it.
-    pub(super) async fn detach(self) {
+    pub(super) fn detach(self) {
         drop(self.held);
         for ifindex in self.added_clsact {
-            if let Err(error) = remove_clsact(ifindex).await {
+            if let Err(error) = clsact::remove_unused(ifindex) {
                 log::warn!("remove the clsact qdisc of interface {ifindex}: {error}");
             }
         }
@@ -160,37 +159,4 @@ impl Hooks {
 fn register(ebpf: &mut Ebpf, interface: &Interface, number: u32) -> Result<(), LoadError> {
     let link = load::link(interface);
     load::register(ebpf, interface.ifindex, config::Interface { number, link })
-}
-
-/// `TC_H_CLSACT`, and its own handle (`linux/pkt_sched.h`).
-const CLSACT_PARENT: u32 = 0xffff_fff1;
-
-/// Removes a `clsact` qdisc that was added for the capture, unless others use it by now.
-async fn remove_clsact(ifindex: u32) -> Result<(), rtnetlink::Error> {
-    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
-        return Ok(());
-    };
-    let connection = tokio::spawn(connection);
-    let result = remove_unused_clsact(&handle, ifindex.cast_signed()).await;
-    connection.abort();
-    result
-}
-
-async fn remove_unused_clsact(
-    handle: &rtnetlink::Handle,
-    index: i32,
-) -> Result<(), rtnetlink::Error> {
-    let filters = || handle.traffic_filter(index).get();
-    for mut filters in [
-        filters().ingress().execute().boxed(),
-        filters().egress().execute().boxed(),
-    ] {
-        if filters.try_next().await?.is_some() {
-            return Ok(());
-        }
-    }
-    let mut request = handle.qdisc().del(index);
-    request.message_mut().header.parent =
-        rtnetlink::packet_route::tc::TcHandle::from(CLSACT_PARENT);
-    request.execute().await
 }

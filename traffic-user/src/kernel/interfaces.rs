@@ -20,7 +20,7 @@ const LOOPBACK: u16 = 772;
 pub const ANY: &str = "any";
 
 /// An interface as it was when it was listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// Name.
     pub name: String,

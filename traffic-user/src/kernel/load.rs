@@ -134,6 +134,12 @@ pub enum LoadError {
     /// CPUs could not be counted.
     #[error("count the CPUs: {0}")]
     Cpus(io::Error),
+    /// What the process that holds the hooks says.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that holds the hooks ended.
+    #[error("the process that holds the hooks ended, and with it the capture")]
+    BrokerGone,
 }
 
 /// A loaded object, its maps still inside.
@@ -430,6 +436,8 @@ unsafe impl aya::Pod for Pod<traffic_ebpf::tally::Count> {}
 unsafe impl aya::Pod for Pod<traffic_ebpf::tally::NumberedKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<SlotCounts> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<u32> {}
 
 const _: () = assert!(size_of::<Batch>().is_multiple_of(8));
 

@@ -6,6 +6,7 @@
 
 mod attach;
 mod bench;
+mod broker;
 mod clock;
 mod clsact;
 mod explain;
@@ -20,6 +21,7 @@ mod link_events;
 mod load;
 mod namespace;
 mod probe;
+mod process;
 mod promiscuous;
 mod ring;
 mod session;
@@ -38,6 +40,6 @@ pub use link_events::{LinkEvent, LinkEvents};
 pub use load::{Access, LoadError, Settings};
 pub use namespace::{NamespaceError, NetworkNamespace};
 pub use probe::xdp_can_copy_frames;
-pub use promiscuous::Promiscuous;
+pub use process::{Keep, Part};
 pub use ring::Sink;
 pub use session::{Session, SessionError};

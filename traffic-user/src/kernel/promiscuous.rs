@@ -15,7 +15,7 @@ const _: () = assert!(libc::PACKET_MR_PROMISC == 1 && size_of::<libc::packet_mre
 /// An interface that passes frames for other hosts up, while this lives (`packet(7)`,
 /// `PACKET_MR_PROMISC`). The kernel undoes it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Promiscuous(
+pub(super) struct Promiscuous(
     #[expect(dead_code, reason = "the membership ends when it is closed")] OwnedFd,
 );
 
@@ -24,7 +24,7 @@ impl Promiscuous {
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`; what `socket(2)` and `setsockopt(2)` say.
-    pub fn new(ifindex: u32) -> io::Result<Self> {
+    pub(super) fn new(ifindex: u32) -> io::Result<Self> {
         // Protocol 0: the socket itself receives nothing.
         // SAFETY: no pointers; the result is checked below.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };

@@ -2,11 +2,7 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use aya::{
-    Ebpf,
-    maps::RingBuf,
-    programs::{Program, RawTracePointRunOptions, TestRun},
-};
+use aya::{Ebpf, maps::RingBuf};
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -14,6 +10,7 @@ use traffic_ebpf::{tally::Counters, timeline::Shape};
 
 use super::{
     attach::AttachError,
+    broker::Broker,
     clock::{self, WallClock},
     explain::Explain,
     fill::RingFill,
@@ -24,7 +21,7 @@ use super::{
     load::{self, LoadError, Settings},
     ring::{RingReader, Sink},
     shared::SharedArray,
-    snapshot::{self, RunningSlots},
+    snapshot::{self, Counted as _, RunningSlots},
 };
 use crate::snapshot::Snapshot;
 
@@ -37,6 +34,9 @@ pub enum SessionError {
     /// Attaching.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// Splitting the process.
+    #[error("start the process that holds the hooks: {0}")]
+    Split(std::io::Error),
     /// Waiting for the ring.
     #[error("wait for the ring buffer: {0}")]
     Ring(std::io::Error),
@@ -47,7 +47,8 @@ const DRAIN_ITEMS: usize = 4096;
 
 /// A capture. Dropping it detaches everything.
 pub struct Session {
-    ebpf: Ebpf,
+    broker: Broker,
+    attached: Vec<Attached>,
     shape: Shape,
     gate: GateControl,
     gathered: Gathered,
@@ -57,7 +58,6 @@ pub struct Session {
     running_slots: RunningSlots,
     clock: WallClock,
     logger: Option<EbpfLogger<Explain>>,
-    hooks: Hooks,
     planned_ns: u64,
     opened_ns: u64,
     closed_ns: u64,
@@ -101,25 +101,29 @@ impl Session {
         let ring =
             unsafe { AsyncFd::register_with_interest(RingReader::new(ring), Interest::READABLE) };
         let ring = ring.map_err(|error| SessionError::Ring(error.into()))?;
+        if settings.summaries || settings.snaplen > 0 {
+            load::program(&mut ebpf, "traffic_flush")?;
+        }
+        let gate = GateControl::new(share(&ebpf, "GATE", 1)?);
+        let gathered = Gathered::new(&ebpf, loaded.cpus, settings.snaplen > 0)?;
+        let hooks = Hooks::new(hook, directions, loaded.room);
+        let broker = Broker::start(ebpf, hooks).map_err(SessionError::Split)?;
         let mut session = Self {
             shape: loaded.shape,
-            gate: GateControl::new(share(&ebpf, "GATE", 1)?),
-            gathered: Gathered::new(&ebpf, loaded.cpus, settings.snaplen > 0)?,
+            gate,
+            gathered,
             ring,
             fill,
             most_unread: 0,
             running_slots: RunningSlots::default(),
             clock: WallClock::new(),
             logger,
-            hooks: Hooks::new(hook, directions, loaded.room),
             planned_ns: settings.planned.map_or(u64::MAX, load::nanoseconds),
             opened_ns: 0,
             closed_ns: 0,
-            ebpf,
+            broker,
+            attached: Vec::new(),
         };
-        if settings.summaries || settings.snaplen > 0 {
-            load::program(&mut session.ebpf, "traffic_flush")?;
-        }
         for interface in interfaces {
             session.plug(interface)?;
         }
@@ -132,7 +136,12 @@ impl Session {
     /// When the kernel refuses a hook, or the run has no room for another interface. Nothing of it
     /// is counted then.
     pub fn plug(&mut self, interface: &Interface) -> Result<usize, SessionError> {
-        Ok(self.hooks.plug(&mut self.ebpf, interface)?)
+        let (number, attached) = self.broker.plug(interface)?;
+        match self.attached.get_mut(number) {
+            Some(before) => *before = attached,
+            None => self.attached.push(attached),
+        }
+        Ok(number)
     }
 
     /// Lets go of an interface that went away; what it counted stays.
@@ -140,13 +149,38 @@ impl Session {
     /// # Errors
     /// When a map cannot be written.
     pub fn unplug(&mut self, ifindex: u32) -> Result<(), SessionError> {
-        Ok(self.hooks.unplug(&mut self.ebpf, ifindex)?)
+        Ok(self.broker.unplug(ifindex)?)
+    }
+
+    /// Has an interface pass frames for other hosts up, until it is unplugged or the run ends.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`.
+    pub fn promiscuous(&self, ifindex: u32) -> Result<(), SessionError> {
+        Ok(self.broker.promiscuous(ifindex)?)
+    }
+
+    /// Has the process that holds the hooks give up what it does not need any more. Where
+    /// interfaces may join, it keeps what attaching to them needs.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn seal(&self, joins: bool) -> Result<(), SessionError> {
+        Ok(self.broker.seal(joins)?)
+    }
+
+    /// Sees whether the process that holds the hooks is still there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self) -> Result<(), SessionError> {
+        Ok(self.broker.check()?)
     }
 
     /// Hooks by interface number.
     #[must_use]
     pub fn attached(&self) -> &[Attached] {
-        self.hooks.attached()
+        &self.attached
     }
 
     /// Opens the gate: from here on every frame counts.
@@ -200,16 +234,8 @@ impl Session {
 
     /// Sends up what waits on CPUs where no packet pushes it on. Call it on every tick.
     pub fn flush_waiting(&mut self) {
-        let Some(Program::RawTracePoint(flush)) = self.ebpf.program_mut("traffic_flush") else {
-            return;
-        };
         for cpu in self.gathered.waiting() {
-            let options = RawTracePointRunOptions {
-                cpu: Some(cpu),
-                ..RawTracePointRunOptions::new()
-            };
-            // A CPU that went offline keeps its batch; it is read when the capture ends.
-            if let Err(error) = flush.test_run(options) {
+            if let Err(error) = self.broker.flush(cpu) {
                 log::debug!("flush CPU {cpu}: {error}");
             }
         }
@@ -228,7 +254,7 @@ impl Session {
     /// # Errors
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Vec<Counters>, SessionError> {
-        Ok(snapshot::read_counters(&self.ebpf, self.attached().len())?)
+        Ok(self.broker.counters(self.attached.len())?)
     }
 
     /// Summaries that found the ring full so far.
@@ -238,7 +264,12 @@ impl Session {
     pub fn summaries_lost(&mut self) -> Result<u64, SessionError> {
         let now_ns = self.elapsed_ns();
         let slots = &mut self.running_slots;
-        Ok(snapshot::read_lost(&self.ebpf, self.shape, slots, now_ns)?)
+        Ok(snapshot::read_lost(
+            &self.broker,
+            self.shape,
+            slots,
+            now_ns,
+        )?)
     }
 
     /// Everything that the kernel counted so far, in a time that does not grow with the run: slots
@@ -251,7 +282,11 @@ impl Session {
         let interfaces = self.attached().len();
         let slots = &mut self.running_slots;
         Ok(snapshot::read_running(
-            &self.ebpf, self.shape, interfaces, slots, now_ns,
+            &self.broker,
+            self.shape,
+            interfaces,
+            slots,
+            now_ns,
         )?)
     }
 
@@ -285,15 +320,15 @@ impl Session {
         let ring = self.ring.get_mut();
         self.gathered.deliver(ring, &self.clock, sink);
         Ok(snapshot::read(
-            &self.ebpf,
+            &self.broker,
             self.shape,
             self.attached().len(),
         )?)
     }
 
     /// Detaches everything and removes what was added for it.
-    pub async fn detach(self) {
-        self.hooks.detach().await;
+    pub fn detach(self) {
+        self.broker.detach();
     }
 }
 

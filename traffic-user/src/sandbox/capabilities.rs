@@ -17,7 +17,10 @@ pub(super) fn drop_bounding() -> Result<(), CapsError> {
 }
 
 /// Goes on as `user`, with its groups, and without a way back.
-pub(super) fn become_user(user: &User) -> Result<(), SandboxError> {
+///
+/// # Errors
+/// Without the privileges for it.
+pub fn become_user(user: &User) -> Result<(), SandboxError> {
     let refused = |source| SandboxError::User {
         name: user.name.clone(),
         source,
@@ -29,15 +32,15 @@ pub(super) fn become_user(user: &User) -> Result<(), SandboxError> {
     setresuid(user.uid, user.uid, user.uid).map_err(refused)
 }
 
-/// Empties the other four sets.
-pub(super) fn drop_all() -> Result<(), CapsError> {
-    for set in [
-        CapSet::Ambient,
-        CapSet::Inheritable,
-        CapSet::Effective,
-        CapSet::Permitted,
-    ] {
-        caps::clear(None, set)?;
-    }
-    Ok(())
+/// Empties the other four sets, but for capabilities of `kept` that are there and stay in force.
+pub(super) fn keep(kept: &[Capability]) -> Result<(), CapsError> {
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let left = permitted
+        .into_iter()
+        .filter(|capability| kept.contains(capability))
+        .collect();
+    caps::set(None, CapSet::Effective, &left)?;
+    caps::set(None, CapSet::Permitted, &left)
 }

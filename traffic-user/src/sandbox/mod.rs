@@ -9,14 +9,17 @@ mod capabilities;
 mod files;
 mod system_calls;
 
+pub use capabilities::become_user;
+
 use std::{
     collections::BTreeSet,
     fmt,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 
+use caps::Capability;
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags},
@@ -35,7 +38,8 @@ pub struct Policy {
     terminal: bool,
     clients: bool,
     ports: BTreeSet<u16>,
-    maps: bool,
+    kept: Vec<Capability>,
+    hooks: bool,
 }
 
 impl Policy {
@@ -83,9 +87,15 @@ impl Policy {
         self.ports.insert(port);
     }
 
-    /// Reads maps and runs programs of the kernel by descriptors that it has.
-    pub fn read_maps(&mut self) {
-        self.maps = true;
+    /// What a process needs that holds maps, programs and hooks: these capabilities, `bpf(2)`, and
+    /// sockets to ask the kernel about interfaces.
+    #[must_use]
+    pub fn holding_hooks(kept: Vec<Capability>) -> Self {
+        Self {
+            kept,
+            hooks: true,
+            ..Self::default()
+        }
     }
 
     /// Gives up what the policy does not name, for this thread and those that it starts.
@@ -93,12 +103,16 @@ impl Policy {
     /// # Errors
     /// [`SandboxError`]. What was given up before the error stays given up.
     pub fn enter(&self) -> Result<Sandbox, SandboxError> {
+        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        if threads != 1 {
+            return Err(SandboxError::Threads(threads));
+        }
         let files = files::Rules::new(self)?;
         capabilities::drop_bounding()?;
         if let Some(user) = &self.user {
             capabilities::become_user(user)?;
         }
-        capabilities::drop_all()?;
+        capabilities::keep(&self.kept)?;
         for directory in &self.made_in {
             check_directory(directory)?;
         }
@@ -128,6 +142,9 @@ fn check_directory(directory: &Path) -> Result<(), SandboxError> {
 /// Why privileges could not be given up.
 #[derive(Debug, Error)]
 pub enum SandboxError {
+    /// Other threads would keep what this one gives up.
+    #[error("the process has {0} threads already")]
+    Threads(usize),
     /// Capabilities.
     #[error("drop capabilities: {0}")]
     Capabilities(#[from] caps::errors::CapsError),

@@ -143,10 +143,6 @@ const FATAL: &[c_long] = &[
     libc::SYS_userfaultfd,
 ];
 
-/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_PROG_TEST_RUN`
-/// of `enum bpf_cmd`.
-const MAP_COMMANDS: [u64; 4] = [1, 2, 4, 10];
-
 /// `ioctl(2)` of files and sockets, and what is asked of terminals.
 const IOCTLS: [u64; 5] = [
     libc::FIONBIO,
@@ -213,7 +209,7 @@ fn filter(
 }
 
 fn fatal(policy: &Policy) -> Rules {
-    let bpf = (!policy.maps).then_some(libc::SYS_bpf);
+    let bpf = (!policy.hooks).then_some(libc::SYS_bpf);
     let calls = FATAL.iter().copied().chain(bpf);
     calls.map(|call| (call, Vec::new())).collect()
 }
@@ -241,23 +237,38 @@ fn allowed(policy: &Policy) -> Result<Rules, BackendError> {
     if policy.terminal {
         ioctls.extend(TERMINAL_IOCTLS);
         // A signal that wakes the reader of keys goes through a pair.
-        let unix = u64::from(libc::AF_UNIX.unsigned_abs());
-        rules.insert(libc::SYS_socketpair, equal(0, [unix])?);
+        rules.insert(libc::SYS_socketpair, equal(0, [family(libc::AF_UNIX)])?);
+    }
+    if policy.hooks {
+        ioctls.push(libc::SIOCGIFINDEX);
+        // Names of interfaces are looked up through any socket, promiscuous mode is asked for
+        // through one for packets.
+        let families = [
+            libc::AF_UNIX,
+            libc::AF_INET,
+            libc::AF_NETLINK,
+            libc::AF_PACKET,
+        ];
+        rules.insert(libc::SYS_socket, equal(0, families.map(family))?);
+        rules.insert(libc::SYS_bind, Vec::new());
+        rules.insert(libc::SYS_connect, Vec::new());
+        rules.insert(libc::SYS_bpf, Vec::new());
+        rules.insert(libc::SYS_getdents64, Vec::new());
     }
     rules.insert(libc::SYS_ioctl, equal(1, ioctls)?);
-    if policy.maps {
-        rules.insert(libc::SYS_bpf, equal(0, MAP_COMMANDS)?);
-    }
     if policy.clients {
         rules.insert(libc::SYS_accept4, Vec::new());
     }
     if !policy.ports.is_empty() {
-        let families =
-            [libc::AF_INET, libc::AF_INET6].map(|family| u64::from(family.unsigned_abs()));
-        rules.insert(libc::SYS_socket, equal(0, families)?);
+        let families = [libc::AF_INET, libc::AF_INET6];
+        rules.insert(libc::SYS_socket, equal(0, families.map(family))?);
         rules.insert(libc::SYS_connect, Vec::new());
     }
     Ok(rules)
+}
+
+fn family(family: libc::c_int) -> u64 {
+    u64::from(family.unsigned_abs())
 }
 
 /// A rule for each value that an argument of 32 bits may have.

@@ -6,7 +6,7 @@ use super::settings::{filter_text, snaplen};
 use crate::{
     capture_file::InterfaceStatistics,
     cli::CaptureArgs,
-    kernel::{self, Attached, HookKind, Interface, Interfaces, Promiscuous},
+    kernel::{self, Attached, HookKind, Interface, Interfaces, Session},
     report::{Source, assemble},
     snapshot::Snapshot,
 };
@@ -92,28 +92,19 @@ pub(super) fn interface_notes(attached: &Attached) -> Vec<String> {
     notes
 }
 
-/// Promiscuous mode, by interface.
-pub(super) type Held = Vec<(u32, Promiscuous)>;
-
 /// Asks for promiscuous mode; one note where it is not allowed.
-pub(super) fn promiscuous(selected: &[Interface], notes: &mut Vec<String>) -> Held {
-    let mut held = Vec::new();
-    for interface in selected
-        .iter()
-        .filter(|interface| interface.has_ethernet_headers())
-    {
-        match Promiscuous::new(interface.ifindex) {
-            Ok(promiscuous) => held.push((interface.ifindex, promiscuous)),
-            Err(error) => {
-                notes.push(format!(
-                    "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
-                    interface.name
-                ));
-                break;
-            }
+pub(super) fn promiscuous(session: &Session, selected: &[Interface]) -> Option<String> {
+    let mut interfaces = selected.iter();
+    interfaces.find_map(|interface| {
+        if !interface.has_ethernet_headers() {
+            return None;
         }
-    }
-    held
+        let error = session.promiscuous(interface.ifindex).err()?;
+        Some(format!(
+            "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
+            interface.name
+        ))
+    })
 }
 
 /// Packets on the wire; `None` when a hook cannot know them.

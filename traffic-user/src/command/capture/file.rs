@@ -84,6 +84,8 @@ impl CaptureFile {
             .iter()
             .map(|interface| description(args, interface))
             .collect();
+        // Split off first: it has no part in the file.
+        let postrotate = Postrotate::new(&args.files, plan.names.directory())?;
         let path = plan.names.next(&now)?;
         let writer = CaptureWriter::create(&path, &interfaces)
             .with_context(|| format!("write {}", path.display()))?;
@@ -99,7 +101,7 @@ impl CaptureFile {
             interfaces,
             complete: VecDeque::new(),
             kept: plan.kept,
-            postrotate: Postrotate::new(&args.files)?,
+            postrotate,
             unbuffered: args.files.packet_buffered,
             ended: false,
             offered: 0,
@@ -204,9 +206,6 @@ impl CaptureFile {
             .rotation
             .without_frame(time_ns, bytes, self.offered_here);
         self.follow(verdict, now_ns);
-        if let Some(postrotate) = &mut self.postrotate {
-            postrotate.reap();
-        }
     }
 
     /// Writes what is gathered.
@@ -313,7 +312,7 @@ impl CaptureFile {
         let result = self.writer.finish(statistics);
         self.note(result);
         self.look_after();
-        if let Some(postrotate) = &mut self.postrotate {
+        if let Some(postrotate) = &self.postrotate {
             postrotate.start(&self.path);
         }
     }

@@ -27,7 +27,6 @@ impl Capture {
             match change {
                 Change::Left { ifindex, message } => {
                     self.session.unplug(ifindex)?;
-                    self.promiscuous.retain(|(held, _)| *held != ifindex);
                     self.remember(&message, progress);
                 }
                 Change::Joined(interface) => self.join(args, interface, watch, progress),
@@ -98,8 +97,7 @@ impl Capture {
         }
         if !args.no_promiscuous_mode {
             // That it is not allowed was said when the capture began.
-            let held = describe::promiscuous(std::slice::from_ref(interface), &mut Vec::new());
-            self.promiscuous.extend(held);
+            let _ = describe::promiscuous(&self.session, std::slice::from_ref(interface));
         }
     }
 }

@@ -22,12 +22,13 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::unistd::User;
 use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
-    describe::{Held, hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
@@ -80,9 +81,9 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
-    if let Some(user) = &args.files.relinquish_privileges {
-        postrotate::open_files_as(user)?;
-    }
+    let user = args.files.relinquish_privileges.as_deref();
+    let user = user.map(postrotate::find_user).transpose()?;
+    user.as_ref().map_or(Ok(()), postrotate::open_files_as)?;
     let lines = args.print.then_some(Path::new("-"));
     let others: Vec<_> = args
         .files
@@ -97,7 +98,7 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
         let now = capture.events.list().await?;
         capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
     }
-    capture.confine(&args, &mut outputs)?;
+    capture.confine(&args, user, &mut outputs)?;
     if let Some(exporter) = exporter {
         capture
             .take
@@ -168,7 +169,6 @@ struct Capture {
     events: LinkEvents,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
-    promiscuous: Held,
     /// Link types of frames that can be taken.
     link_types: Vec<LinkType>,
     /// The one that it is in, where one was asked for.
@@ -197,25 +197,22 @@ impl Capture {
         };
         let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
-        let promiscuous = if args.no_promiscuous_mode {
-            Vec::new()
-        } else {
-            promiscuous(selected, &mut notes)
-        };
+        if !args.no_promiscuous_mode {
+            notes.extend(promiscuous(&session, selected));
+        }
         Ok(Self {
             session,
             take: Take::new(args, selected, file, log),
             notes,
             events,
             own_counts: None,
-            promiscuous,
             link_types,
             namespace,
         })
     }
 
-    /// Gives up what the capture does not need from here on.
-    fn confine(&self, args: &CaptureArgs, outputs: &mut Outputs) -> Result<()> {
+    /// Gives up what the capture does not need from here on, in both of its processes.
+    fn confine(&self, args: &CaptureArgs, user: Option<User>, outputs: &mut Outputs) -> Result<()> {
         let mut policy = Policy::default();
         outputs.hold(&mut policy)?;
         if let Some(file) = &self.take.file {
@@ -223,26 +220,14 @@ impl Capture {
         }
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
-        policy.read_maps();
-        if self.is_plain(args) {
-            confine::enter(&policy, args.sandbox)?;
-        } else {
-            log::info!(
-                "sandbox: none (-i any, -z, --open and TC by clsact need privileges to the end)"
-            );
+        if let Some(user) = user {
+            policy.become_user(user);
         }
+        if !args.sandbox.no_sandbox {
+            self.session.seal(joins(args))?;
+        }
+        confine::enter(&policy, args.sandbox)?;
         Ok(())
-    }
-
-    /// Whether the capture ends without privileges.
-    fn is_plain(&self, args: &CaptureArgs) -> bool {
-        let mut hooks = self.session.attached().iter();
-        args.files.postrotate.is_none()
-            && !args.output.open
-            && !args.interfaces.iter().any(|name| name == "any")
-            && !hooks.any(|hooks| {
-                [hooks.ingress, hooks.egress].contains(&Some(crate::kernel::HookKind::Clsact))
-            })
     }
 
     /// Says what is being captured, as tcpdump does, and opens the gate.
@@ -296,7 +281,7 @@ impl Capture {
                 }
                 message = ended(self.namespace.as_ref()) => break End::Early(message),
                 () = ticks.next() => {
-                    self.before_tick(&progress);
+                    self.before_tick(&progress)?;
                     more = self.session.drain(&mut self.take);
                     self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
@@ -344,7 +329,8 @@ impl Capture {
     }
 
     /// Sends up what waits in the kernel, and follows the clock.
-    fn before_tick(&mut self, progress: &Progress) {
+    fn before_tick(&mut self, progress: &Progress) -> Result<()> {
+        self.session.check()?;
         self.session.flush_waiting();
         if let Some(step_ns) = self.session.tick_clock() {
             if let Some(file) = &mut self.take.file {
@@ -358,6 +344,7 @@ impl Capture {
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
+        Ok(())
     }
 
     /// What is done at every tick, with `more` in the ring; whether that is the end.
@@ -456,7 +443,7 @@ impl Capture {
             let own = OwnCounts::of(&attached, &now);
             self.notes.extend(own.since(before, &attached, &snapshot));
         }
-        self.session.detach().await;
+        self.session.detach();
         let last = views.is_watched().then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, &attached, &now, started_ns, duration_ns);
