@@ -16,6 +16,7 @@
 //! ```
 
 pub mod bpf;
+pub mod clickhouse;
 pub mod ledger;
 mod need;
 pub mod netns;

@@ -30,6 +30,10 @@ pub enum Need {
     VethPair,
     /// The program, its object, and a pair of namespaces to run it in.
     Capture,
+    /// Debian's ClickHouse server, as `cargo xtask setup` unpacks it.
+    ClickHouse,
+    /// A current ClickHouse engine as a module of Python, likewise.
+    Chdb,
     /// A program with this name.
     Tool(&'static str),
     /// Captures from elsewhere, as `TRAFFIC_CORPUS` names their directory.
@@ -58,6 +62,8 @@ impl Need {
                 Self::Tool("ping"),
             ]),
             Self::Capture => first_missing(&[Self::Program, Self::Object, Self::VethPair]),
+            Self::ClickHouse => unpacked("clickhouse"),
+            Self::Chdb => unpacked("chdb"),
             Self::Tool(name) => (!is_installed(name)).then(|| name.to_owned()),
             Self::Corpus => unset(CORPUS),
             Self::Long => env::var_os("TRAFFIC_LONG")
@@ -65,6 +71,18 @@ impl Need {
                 .then(|| "--long".to_owned()),
         }
     }
+}
+
+/// Where `cargo xtask setup` unpacks what it does not install: `TRAFFIC_TOOLS`, else in the usual
+/// target directory.
+pub(crate) fn tools() -> PathBuf {
+    let usual = || concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools").into();
+    env::var_os("TRAFFIC_TOOLS").map_or_else(usual, PathBuf::from)
+}
+
+fn unpacked(name: &str) -> Option<String> {
+    let missing = !tools().join(name).exists();
+    missing.then(|| format!("{name} (cargo xtask setup)"))
 }
 
 const CORPUS: &str = "TRAFFIC_CORPUS";

@@ -93,7 +93,7 @@ impl Capture {
     /// # Errors
     /// When it ends or a deadline passes before it listens; with its stderr.
     pub fn start(namespace: &Namespace, args: &[&str]) -> Result<Self> {
-        Self::start_with(namespace, args, &[])
+        Self::start_as(namespace.command(binary()), args)
     }
 
     /// [`Capture::start`] with variables in its environment.
@@ -105,14 +105,18 @@ impl Capture {
         args: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
+        let mut program = namespace.command(binary());
+        program.envs(environment.iter().copied());
+        Self::start_as(program, args)
+    }
+
+    fn start_as(mut program: Command, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut child = namespace
-            .command(binary())
+        let mut child = program
             .arg("capture")
             .args(args)
             .arg("--json")
             .arg(directory.path().join("report.json"))
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -96,8 +96,10 @@ fn choose(browser: &mut Browser) -> Result<()> {
         .map(drop)
 }
 
-const CHOSEN: &str = "[document.querySelector('table.sortable th').getAttribute('aria-sort'), \
-                      document.querySelector('input[type=search]').value, \
+/// Wherever it is by now: tables come and grow, and one of four rows and more can be searched.
+const CHOSEN: &str = "[document.querySelector('th[aria-sort=ascending]')?.ariaSort, \
+                      [...document.querySelectorAll('input[type=search]')]\
+                      .map((input) => input.value).join(''), \
                       document.querySelectorAll('.controls button')[1].ariaPressed, \
                       document.body.dataset.mark]";
 

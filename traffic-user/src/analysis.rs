@@ -251,6 +251,12 @@ impl Analysis {
         self.source_estimate = Some(estimate);
     }
 
+    /// Packets folded so far.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Tables of at most `top` rows of what was folded so far; folding may go on.
     #[must_use]
     pub fn tables(&mut self, top: usize) -> Tables {

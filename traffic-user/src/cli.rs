@@ -3,6 +3,7 @@
 mod config;
 mod extcap;
 mod files;
+mod fleet;
 mod flows;
 mod pages;
 mod print;
@@ -24,6 +25,7 @@ pub use config::{
 };
 pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
+pub use fleet::{ExportArgs, FleetArgs, FleetCommand, InitArgs, Moment, ReportArgs};
 pub use flows::FlowArgs;
 pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
@@ -53,6 +55,7 @@ impl Cli {
         let output = match &self.command {
             Some(Command::Capture(args)) => &args.output,
             Some(Command::Read(args)) => &args.output,
+            Some(Command::Report(args)) => &args.output,
             Some(
                 Command::Print(_)
                 | Command::Extcap(_)
@@ -62,7 +65,8 @@ impl Cli {
                 | Command::Service(_)
                 | Command::Completions { .. }
                 | Command::Man { .. }
-                | Command::Interfaces(_),
+                | Command::Interfaces(_)
+                | Command::Fleet(_),
             )
             | None => return 0,
         };
@@ -101,6 +105,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Removes what killed captures left on kernels before 6.6.
     Cleanup(CleanupArgs),
+    /// Reports on what captures of many hosts stored.
+    Report(Box<ReportArgs>),
+    /// Prepares a database for many hosts' captures.
+    Fleet(FleetArgs),
 }
 
 /// Arguments of `traffic interfaces`.
@@ -175,7 +183,7 @@ pub struct CaptureArgs {
     #[arg(long = "protocol", value_enum, value_name = "NAME")]
     pub protocols: Vec<ProtocolArg>,
     /// Time to capture: `90`, `60s`, `5m`, `2h`; a bare number is seconds; 0 = until stopped,
-    /// which is the default with -C, -G, -a or -b.
+    /// which is the default with -C, -G, -a, -b or --to.
     #[arg(short, long, value_name = "TIME", default_value = "60s", default_value_ifs = ROTATION, value_parser = parse_duration)]
     pub duration: Duration,
     /// Stop after this many matched frames.
@@ -210,6 +218,9 @@ pub struct CaptureArgs {
     /// users of this machine do not see. Needed for an address that is not loopback.
     #[arg(long, value_name = "TOKEN", requires = "listen")]
     pub token: Option<String>,
+    /// Where to send the traffic as rows.
+    #[command(flatten)]
+    pub export: ExportArgs,
     /// Do not put interfaces into promiscuous mode.
     #[arg(short = 'p', long)]
     pub no_promiscuous_mode: bool,
@@ -354,7 +365,8 @@ impl OutputArgs {
 }
 
 /// Arguments with which a capture goes on until they, or a signal, end it.
-const ROTATION: [(&str, ArgPredicate, &str); 4] = [
+const ROTATION: [(&str, ArgPredicate, &str); 5] = [
+    ("to", ArgPredicate::IsPresent, "0"),
     ("file_size", ArgPredicate::IsPresent, "0"),
     ("rotate_seconds", ArgPredicate::IsPresent, "0"),
     ("autostop", ArgPredicate::IsPresent, "0"),

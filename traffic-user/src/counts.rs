@@ -18,7 +18,7 @@ const MAX_NUMBERED: usize = 256;
 const IP_VERSION: [u8; IP_VERSIONS] = [0, 4, 6];
 
 /// What one line of the protocol table stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Leaf {
     /// All packets of a class; of the two numbered classes those whose number was not kept.
     Whole(Protocol),
@@ -36,6 +36,39 @@ impl fmt::Display for Leaf {
             Self::Whole(protocol) => f.write_str(protocol.label()),
             Self::Numbered(class) => class.fmt(f),
         }
+    }
+}
+
+impl Leaf {
+    /// What stands between the network and a class that is known by its port: `tcp`, `udp`;
+    /// empty for other classes.
+    #[must_use]
+    pub const fn transport(self) -> &'static str {
+        match self {
+            Self::Whole(Protocol::DnsUdp) => Protocol::Udp.label(),
+            Self::Whole(Protocol::DnsTcp) => Protocol::Tcp.label(),
+            Self::Whole(_) | Self::Numbered(_) => "",
+        }
+    }
+
+    /// The class whose name and [transport](Self::transport) these are.
+    #[must_use]
+    pub fn from_names(name: &str, transport: &str) -> Option<Self> {
+        let mut whole = Protocol::all().map(Self::Whole);
+        whole
+            .find(|leaf| leaf.transport() == transport && leaf.to_string() == name)
+            .or_else(|| Self::numbered(name))
+    }
+
+    fn numbered(name: &str) -> Option<Self> {
+        let (prefix, number) = name.rsplit_once('-')?;
+        let mut numbered = Protocol::all().filter(|protocol| protocol.is_numbered());
+        let protocol = numbered.find(|protocol| protocol.label() == prefix)?;
+        let number = match number.strip_prefix("0x") {
+            Some(hex) => u16::from_str_radix(hex, 16).ok()?,
+            None => number.parse().ok()?,
+        };
+        Some(Self::Numbered(Class { protocol, number }))
     }
 }
 
@@ -132,6 +165,30 @@ impl Counts {
         Leaf::Numbered(class)
     }
 
+    /// Counts packets of which class, IP version (4, 6, or 0) and interface, by its number in the
+    /// run, are known.
+    pub fn add_count(&mut self, interface: usize, leaf: Leaf, ip_version: u8, count: Count) {
+        let version = version_index(ip_version);
+        *self.interface_mut(interface) += count;
+        match leaf {
+            Leaf::Whole(protocol) => self.whole[version][protocol as usize] += count,
+            Leaf::Numbered(class) => self.numbered.entry(class).or_default()[version] += count,
+        }
+    }
+
+    /// Counts packets whose headers were not whole and consistent, by the label of the reason;
+    /// whether there is such a reason.
+    pub fn add_malformed(&mut self, reason: &str, packets: u64) -> bool {
+        let mut reasons = ParseError::ALL.iter().zip(&mut self.errors);
+        match reasons.find(|(error, _)| error.label() == reason) {
+            Some((_, count)) => {
+                *count += packets;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Leaf classes that occur, most packets first. DNS over UDP and over TCP are one.
     #[must_use]
     pub fn leaves(&self) -> Vec<(String, Count)> {
@@ -213,6 +270,23 @@ mod tests {
     use traffic_ebpf::record::{FLAG_IPV4, Headers, Summary};
 
     use super::*;
+
+    #[test]
+    fn classes_are_known_by_their_names() {
+        let numbered = [(Protocol::OtherIp, 89), (Protocol::OtherEther, 0x88cc)]
+            .map(|(protocol, number)| Leaf::Numbered(Class { protocol, number }));
+        for leaf in Protocol::all().map(Leaf::Whole).chain(numbered) {
+            let name = leaf.to_string();
+            assert_eq!(
+                Leaf::from_names(&name, leaf.transport()),
+                Some(leaf),
+                "{name}"
+            );
+        }
+        for name in ["", "quic", "ip-proto-", "tcp-7", "ethertype-0xfffff"] {
+            assert_eq!(Leaf::from_names(name, ""), None, "{name}");
+        }
+    }
 
     #[test]
     fn kernel_counters_become_leaves_that_sum_to_the_total() {

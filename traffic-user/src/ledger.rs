@@ -72,6 +72,10 @@ impl Account {
             ipfix_lost: None,
             excerpts_lost: self.excerpts_lost,
             history_evicted: self.history_evicted,
+            export_rows: None,
+            export_stored: None,
+            export_waiting: None,
+            export_lost: None,
             in_flight: self.is_running.then(|| self.in_flight()),
             balanced: self.is_running || self.is_balanced(),
         }

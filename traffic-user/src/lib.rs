@@ -13,6 +13,7 @@ pub mod dns;
 pub mod doctor;
 pub mod filter;
 pub mod findings;
+pub mod fleet;
 pub mod flows;
 pub mod history;
 pub mod ipfix;

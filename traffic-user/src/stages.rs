@@ -68,6 +68,12 @@ impl Stages {
         self
     }
 
+    /// Packets taken so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.analysis.records()
+    }
+
     /// The same stages, with flows.
     #[must_use]
     pub fn with_flows(mut self, flows: Option<Flows>) -> Self {

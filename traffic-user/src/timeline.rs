@@ -102,6 +102,22 @@ impl Bars {
         result
     }
 
+    /// Bars of counts whose bar is known.
+    #[must_use]
+    pub fn from_counts(
+        bars: u32,
+        span_ns: u64,
+        counts: impl IntoIterator<Item = (u32, Leaf, Count)>,
+    ) -> Self {
+        let mut result = Self::new(bars, span_ns);
+        for (bar, leaf, count) in counts {
+            let last = result.packets.len() - 1;
+            let index = usize::try_from(bar).unwrap_or(last).min(last);
+            result.add(index, leaf, count);
+        }
+        result
+    }
+
     fn slot_index(&self, shape: &Shape, slot: u32) -> usize {
         let slot = shape.slot_at(slot.min(shape.slots() - 1));
         let end_ns = slot.end_ns.min(self.span_ns).max(slot.start_ns);

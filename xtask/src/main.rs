@@ -1,5 +1,6 @@
 //! Sets up, builds, demonstrates and tests traffic. One file per command.
 
+mod aside;
 mod bench;
 mod build;
 mod ci;

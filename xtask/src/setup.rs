@@ -101,7 +101,13 @@ impl Setup {
         if self.tools(&[LIBRARIES, TEST_TOOLS].concat())? {
             eprintln!("tools: all there");
         }
+        self.databases()?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether commands are shown alone.
+    pub(crate) const fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// Makes sure of rustfmt and clippy, which rustup's minimal profile leaves out.
@@ -229,7 +235,7 @@ impl Setup {
     }
 
     /// Runs a command as root.
-    fn administrate(&self, words: &[&str]) -> Result<()> {
+    pub(crate) fn administrate(&self, words: &[&str]) -> Result<()> {
         let root = geteuid().is_root();
         let words = [if root { &[][..] } else { &["sudo"] }, words].concat();
         let mut command = process::command(words[0]);
@@ -261,7 +267,8 @@ impl Setup {
         Ok(())
     }
 
-    fn step(&self, command: &mut Command) -> Result<()> {
+    /// Runs a command, or shows it alone.
+    pub(crate) fn step(&self, command: &mut Command) -> Result<()> {
         if self.dry_run {
             process::show(command);
             return Ok(());

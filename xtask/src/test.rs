@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
+    aside,
     bench::Bench,
     build::{self, Built, Profile},
     process,
@@ -59,12 +60,16 @@ impl Test {
         if let Err(error) = Setup::default().tools(TEST_TOOLS) {
             eprintln!("some tests will not run: {error:#}");
         }
+        if let Err(error) = Setup::default().databases() {
+            eprintln!("tests of a fleet will not run: {error:#}");
+        }
         // Unit tests run with debug assertions; tests of the program run what users run.
         let built = build::all(Profile::Release)?;
         let mut cargo = build::cargo(&built.object);
         cargo
             .args(["test", "--workspace", "--no-fail-fast"])
-            .env("TRAFFIC_BIN", &built.program);
+            .env("TRAFFIC_BIN", &built.program)
+            .env("TRAFFIC_TOOLS", aside::directory());
         self.pass_on(&mut cargo)?;
         let mut tally = run(&mut cargo)?;
         if self.long && self.filter.is_none() {

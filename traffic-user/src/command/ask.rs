@@ -77,7 +77,9 @@ fn arguments(protocol: &str) -> Option<CaptureArgs> {
         | Command::Man { .. }
         | Command::Doctor(_)
         | Command::Cleanup(_)
-        | Command::Interfaces(_) => None,
+        | Command::Interfaces(_)
+        | Command::Report(_)
+        | Command::Fleet(_) => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod doctor;
 mod extcap;
 mod extract;
 mod filter;
+mod fleet;
 mod input;
 mod interfaces;
 mod ipfix;
@@ -18,6 +19,7 @@ mod pages;
 mod print;
 mod progress;
 mod read;
+mod report;
 mod runner;
 mod selection;
 mod service;
@@ -60,6 +62,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Doctor(args)) => runtime.block_on(doctor::run(&args)),
         Some(Command::Cleanup(args)) => runtime.block_on(cleanup::run(&args)),
+        Some(Command::Report(args)) => runtime.block_on(report::run(&args)),
+        Some(Command::Fleet(args)) => runtime.block_on(fleet::run(args.command)),
         Some(Command::Interfaces(args)) => runtime.block_on(interfaces::run(args.netns.as_deref())),
         None if std::io::stdin().is_terminal() => {
             let Some(args) = ask::ask()? else {

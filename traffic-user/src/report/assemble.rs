@@ -73,6 +73,23 @@ pub enum RunTotals {
         /// Frames that `--protocol` left out.
         filtered_out: u64,
     },
+    /// Many captures, whose counts are stored.
+    Stored(Box<Stored>),
+}
+
+/// What is stored of many captures.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// First moment, in nanoseconds since the Unix epoch.
+    pub started_ns: u64,
+    /// From there to the last moment.
+    pub duration_ns: u64,
+    /// What was counted.
+    pub counts: Counts,
+    /// The same over time.
+    pub bars: Bars,
+    /// Sums of the captures' ledgers.
+    pub account: Account,
 }
 
 /// What the kernel counted between gate open and gate close, and what became of the frames.
@@ -137,6 +154,16 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
             };
             let account = files_account(*seen, *filtered_out, &measured, tables.records, evicted);
             (measured, account)
+        }
+        RunTotals::Stored(stored) => {
+            let measured = Measured {
+                started_ns: Some(stored.started_ns),
+                duration_ns: stored.duration_ns,
+                counts: stored.counts.clone(),
+                bars: stored.bars.clone(),
+                wire: None,
+            };
+            (measured, stored.account)
         }
     };
     let ledger = account.balance();
@@ -509,7 +536,7 @@ fn tables_note(tables: &Tables, ledger: &Ledger) -> Option<String> {
 
 fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
     let mut notes = Vec::new();
-    let live = matches!(report.source, Source::Capture { .. });
+    let live = matches!(report.source, Source::Capture { .. } | Source::Fleet { .. });
     if live && report.interfaces.len() > 1 {
         notes.push("A packet that passes several interfaces is counted at each.".to_owned());
     }

@@ -320,6 +320,10 @@ fn ledger(report: &Report) -> CsvTable {
         ("ipfix_lost", ledger.ipfix_lost),
         ("excerpts_lost", Some(ledger.excerpts_lost)),
         ("history_evicted", Some(ledger.history_evicted)),
+        ("export_rows", ledger.export_rows),
+        ("export_stored", ledger.export_stored),
+        ("export_waiting", ledger.export_waiting),
+        ("export_lost", ledger.export_lost),
         ("balanced", Some(ledger.balanced.into())),
     ];
     let rows = rows.map(|(name, value)| vec![text(name), optional(value)]);

@@ -1,16 +1,16 @@
 //! The tree of protocols: which carried which, from exact counters.
 
-use traffic_ebpf::{protocol::Protocol, tally::Count};
+use traffic_ebpf::tally::Count;
 
 use super::HierarchyNode;
-use crate::counts::{Counts, Leaf};
+use crate::counts::Counts;
 
 /// The tree over all frames: `frame`, the link types, then the protocols as they are nested.
 pub(super) fn tree(counts: &Counts, link_types: &str) -> HierarchyNode {
     let mut root = HierarchyNode::named("frame");
     for (leaf, version, count) in counts.cells() {
         let class = leaf.to_string();
-        let names = [link_types, network(version), transport(leaf), &class];
+        let names = [link_types, network(version), leaf.transport(), &class];
         root.add(names.into_iter().filter(|name| !name.is_empty()), count);
     }
     root.sort();
@@ -71,18 +71,12 @@ fn network(version: u8) -> &'static str {
     }
 }
 
-/// What stands between the network and a class that is known by its port.
-fn transport(leaf: Leaf) -> &'static str {
-    match leaf {
-        Leaf::Whole(Protocol::DnsUdp) => Protocol::Udp.label(),
-        Leaf::Whole(Protocol::DnsTcp) => Protocol::Tcp.label(),
-        Leaf::Whole(_) | Leaf::Numbered(_) => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use traffic_ebpf::tally::{Counters, NumberedKey, version_index};
+    use traffic_ebpf::{
+        protocol::Protocol,
+        tally::{Counters, NumberedKey, version_index},
+    };
 
     use super::*;
 

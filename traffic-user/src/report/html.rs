@@ -153,6 +153,7 @@ fn verdict_line(report: &Report) -> String {
 fn header(report: &Report) -> String {
     let mut parts: Vec<String> = match &report.source {
         Source::Capture { host, .. } => vec![host.clone()],
+        Source::Fleet { hosts, .. } => hosts.clone(),
         Source::Files { files } => files.clone(),
     };
     if let Source::Capture { .. } = report.source {
@@ -649,6 +650,17 @@ fn ledger(report: &Report) -> String {
         ledger.excerpts_lost,
     ));
     rows.push(row("History evicted", ledger.history_evicted));
+    let exported = [
+        ("Rows to export", ledger.export_rows),
+        ("Rows stored", ledger.export_stored),
+        ("Rows waiting in the spool", ledger.export_waiting),
+        ("Rows lost", ledger.export_lost),
+    ];
+    rows.extend(
+        exported
+            .iter()
+            .filter_map(|(name, rows)| Some(row(name, (*rows)?))),
+    );
     Table {
         title: "Ledger",
         note: if ledger.balanced {
@@ -680,6 +692,13 @@ fn origin(report: &Report) -> String {
             ("Host", host.clone()),
             ("Kernel", kernel.clone()),
         ],
+        Source::Fleet {
+            from, hosts, until, ..
+        } => vec![
+            ("Database", from.clone()),
+            ("Hosts", hosts.join(", ")),
+            ("Until", until.clone()),
+        ],
         Source::Files { files } => vec![("Files", files.join(", "))],
     };
     let time = |time: &Option<String>, why: &str| time.clone().unwrap_or_else(|| not_known(why));
@@ -693,7 +712,7 @@ fn origin(report: &Report) -> String {
     Table {
         title: match report.source {
             Source::Capture { .. } => "How it was captured",
-            Source::Files { .. } => "Where it came from",
+            Source::Fleet { .. } | Source::Files { .. } => "Where it came from",
         },
         note: "",
         columns: &["", ""],
@@ -728,7 +747,9 @@ fn interfaces(report: &Report) -> String {
         ]
     });
     let mut note = match report.source {
-        Source::Capture { .. } => "A dash: this direction was not captured.".to_owned(),
+        Source::Capture { .. } | Source::Fleet { .. } => {
+            "A dash: this direction was not captured.".to_owned()
+        }
         Source::Files { .. } => String::new(),
     };
     for row in &report.interfaces {

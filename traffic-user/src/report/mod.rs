@@ -16,6 +16,7 @@ mod scale;
 #[cfg(test)]
 pub(crate) mod schema;
 pub(crate) mod series;
+pub mod stored;
 pub mod text;
 pub(crate) mod verdict;
 
@@ -114,6 +115,17 @@ pub enum Source {
         host: String,
         /// Kernel release.
         kernel: String,
+    },
+    /// From a database that captures of many hosts fill.
+    Fleet {
+        /// Address of the database.
+        from: String,
+        /// Hosts that stored something, each once.
+        hosts: Vec<String>,
+        /// First moment: RFC 3339 in UTC.
+        since: String,
+        /// First moment after it, as `since`.
+        until: String,
     },
     /// From capture files.
     Files {
@@ -429,6 +441,14 @@ pub struct Ledger {
     pub excerpts_lost: u64,
     /// Records that the bounded history let go.
     pub history_evicted: u64,
+    /// Rows that were made for `--to`; `None` without it, as in the next three.
+    pub export_rows: Option<u64>,
+    /// Rows that the server has.
+    pub export_stored: Option<u64>,
+    /// Rows on disk, for the next capture to send.
+    pub export_waiting: Option<u64>,
+    /// Rows that were given up, because the spool was full or could not be written.
+    pub export_lost: Option<u64>,
     /// Counted packets whose summaries have not been read yet; `None` when the run has ended.
     pub in_flight: Option<u64>,
     /// Whether every identity holds. They are judged when the run has ended; until then `true`.

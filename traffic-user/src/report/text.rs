@@ -124,6 +124,13 @@ fn write_times(out: &mut String, report: &Report) -> fmt::Result {
                 write_field(out, "Written", &sampling)?;
             }
         }
+        Source::Fleet {
+            from, hosts, until, ..
+        } => {
+            write_field(out, "Database", from)?;
+            write_field(out, "Hosts", &hosts.join(", "))?;
+            write_field(out, "Until", until)?;
+        }
         Source::Files { files } => {
             for file in files {
                 write_field(out, "File", file)?;
@@ -496,6 +503,10 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
     for (name, value) in [
         ("flow records sent (IPFIX)", ledger.ipfix_sent),
         ("flow records lost (IPFIX)", ledger.ipfix_lost),
+        ("rows to export", ledger.export_rows),
+        ("  stored", ledger.export_stored),
+        ("  waiting in the spool", ledger.export_waiting),
+        ("  lost", ledger.export_lost),
     ] {
         if let Some(value) = value {
             writeln!(out, "  {name:<30}{value:>20}")?;

@@ -106,6 +106,7 @@ fn complete(report: &Report) -> String {
     };
     match (&report.source, report.ledger.summaries_delivered) {
         (Source::Files { .. }, _) => format!("Complete: {frames} was read and summarised."),
+        (Source::Fleet { .. }, _) => format!("Complete: {frames} was counted and stored."),
         (Source::Capture { .. }, Some(_)) => {
             format!("Complete: {frames} was counted and summarised.")
         }
@@ -118,6 +119,13 @@ fn complete(report: &Report) -> String {
 fn losses(report: &Report) -> Vec<String> {
     let ledger = &report.ledger;
     let mut sentences = Vec::new();
+    if let Some(lost) = ledger.export_lost.filter(|&lost| lost > 0) {
+        sentences.push(format!(
+            "{} of {} rows for the database were lost: the spool was full.",
+            count(lost),
+            count(ledger.export_rows.unwrap_or(0))
+        ));
+    }
     if let Some(lost) = ledger.summaries_lost.filter(|&lost| lost > 0) {
         sentences.push(format!(
             "{} of {} summaries lost ({}): counts and histogram are exact, per-address tables are lower bounds.",

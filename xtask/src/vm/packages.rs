@@ -18,6 +18,8 @@ const SUITES: [(&str, &str); 4] = [
     ("debian-security", "bookworm-security"),
     ("debian", "sid"),
 ];
+/// Makes `apt-get indextargets` print the addresses that this machine takes packages from.
+const MIRRORS: &str = "--format=$(REPO_URI)";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Lists of packages in a directory of their own; the machine's stay as they are.
@@ -45,9 +47,14 @@ impl Archive {
             fs::create_dir_all(directory.join(part)).context("make room for lists of packages")?;
         }
         let sources = directory.join("sources.list");
-        let lines = SUITES.map(|(archive, suite)| {
-            format!("deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
-        });
+        let mirrors = stdout(process::command("apt-get").args(["indextargets", MIRRORS]))?;
+        let lines: Vec<String> = SUITES
+            .iter()
+            .map(|(archive, suite)| {
+                let mirror = mirror(&mirrors, archive)?;
+                Ok(format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"))
+            })
+            .collect::<Result<_>>()?;
         fs::write(&sources, lines.concat()).context("write the sources of packages")?;
         let archive = Self {
             options: options(&directory, &sources),
@@ -85,6 +92,14 @@ impl Archive {
     pub(crate) fn unpack(&self, packages: &[String], directory: &Path) -> Result<()> {
         unpack(self.apt("apt-get"), packages, directory)
     }
+}
+
+/// The mirror of `archive` among `mirrors`, one a line.
+fn mirror<'a>(mirrors: &'a str, archive: &str) -> Result<&'a str> {
+    mirrors
+        .lines()
+        .find(|uri| uri.trim_end_matches('/').rsplit('/').next() == Some(archive))
+        .with_context(|| format!("find a mirror of {archive} among the sources of apt"))
 }
 
 /// The options that keep apt to files below `directory`.

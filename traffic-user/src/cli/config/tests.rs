@@ -38,6 +38,7 @@ fn some_value(flag: &Arg) -> String {
         "\"640\"",
         "\"duration:1\"",
         "\"syn_scan_targets=20\"",
+        "\"clickhouse://db/traffic\"",
     ];
     let takes = |sample: &&&str| {
         let text = format!("{} = {sample}", flag::key(flag));

@@ -2,6 +2,7 @@
 
 mod compare;
 mod describe;
+mod export;
 mod file;
 mod lines;
 mod links;
@@ -29,6 +30,7 @@ use traffic_ebpf::tally::{Counters, Tally};
 use self::{
     compare::OwnCounts,
     describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    export::Export,
     file::{CaptureFile, link_type},
     lines::Lines,
     live::Views,
@@ -58,6 +60,7 @@ use crate::{
         assemble::{self, Live, Run, RunTotals, Written},
     },
     sandbox::Policy,
+    snapshot::Snapshot,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -78,6 +81,7 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     let mut views = Views::new(&args)?;
     let exporter = ipfix::open(&args.output.flows, Overflow::Lose)?;
     let namespace = enter(args.netns.as_deref())?;
+    let export = export::prepare(&args)?;
     // First, so that no interface disappears unnoticed.
     let events = LinkEvents::subscribe()?;
     let selected = Interfaces::list().await?.select(&args.interfaces)?;
@@ -104,7 +108,12 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
             .take
             .export_flows(ipfix::begin(exporter)?, &selected);
     }
+    if let Some(export) = export {
+        capture.notes.extend(export.note.clone());
+        capture.export = Some(export.start()?);
+    }
     capture.announce(&args);
+    capture.begin_export(&args)?;
     views.show(&args)?;
     manager.ready();
     let end = capture
@@ -169,6 +178,7 @@ struct Capture {
     events: LinkEvents,
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
+    export: Option<Export>,
     /// Link types of frames that can be taken.
     link_types: Vec<LinkType>,
     /// The one that it is in, where one was asked for.
@@ -206,6 +216,7 @@ impl Capture {
             notes,
             events,
             own_counts: None,
+            export: None,
             link_types,
             namespace,
         })
@@ -220,6 +231,7 @@ impl Capture {
         }
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
+        export::needs(&args.export, &mut policy);
         if let Some(user) = user {
             policy.become_user(user);
         }
@@ -290,6 +302,7 @@ impl Capture {
                     if views.is_due() {
                         self.publish(args, views)?;
                     }
+                    self.export(&progress)?;
                     if manager.is_due() {
                         manager.alive(&counts_so_far(&self.session.counters()?).join(", "));
                     }
@@ -384,9 +397,58 @@ impl Capture {
         Ok(!self.session.is_open())
     }
 
+    /// Enters the run into the list of captures.
+    fn begin_export(&mut self, args: &CaptureArgs) -> Result<()> {
+        if self.export.is_some() {
+            let (report, _, _) = self.so_far(args)?;
+            let started_ns = self.session.started_ns();
+            if let Some(export) = &mut self.export {
+                export.begin(started_ns, &report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Exports what was counted, when a bin has ended.
+    fn export(&mut self, progress: &Progress) -> Result<()> {
+        let elapsed_ns = self.session.elapsed_ns();
+        let Some(export) = &mut self.export else {
+            return Ok(());
+        };
+        if export.is_due(elapsed_ns) {
+            let snapshot = self.session.running()?;
+            let delivered = self.take.stages.delivered();
+            export.bin(elapsed_ns, self.session.attached(), &snapshot, delivered);
+        }
+        for note in export.news() {
+            progress.say(&format!("note: {note}"));
+            self.notes.push(note);
+        }
+        Ok(())
+    }
+
     /// Gives a report of what there is so far to the live views.
     fn publish(&mut self, args: &CaptureArgs, views: &mut Views) -> Result<()> {
         let begun = Clock::now();
+        let (report, elapsed_ns, snapshot) = self.so_far(args)?;
+        let moment = Moment {
+            report,
+            elapsed_ns,
+            snapshot,
+            ring_unread_bytes: self.session.take_most_unread(),
+            file: self
+                .take
+                .file
+                .as_ref()
+                .map(CaptureFile::target)
+                .and_then(FileSoFar::of),
+        };
+        views.publish(moment, begun);
+        Ok(())
+    }
+
+    /// The report of what there is so far, how old the capture is, and what the kernel counted.
+    fn so_far(&mut self, args: &CaptureArgs) -> Result<(Report, u64, Snapshot)> {
         let written = self.take.file.as_mut().map(CaptureFile::so_far);
         let elapsed_ns = self.session.elapsed_ns();
         let snapshot = self.session.running()?;
@@ -406,20 +468,7 @@ impl Capture {
         };
         let mut report = assemble::so_far(&mut self.take.stages, run);
         ipfix::enter(&mut report.ledger, self.take.exported());
-        let moment = Moment {
-            report,
-            elapsed_ns,
-            snapshot,
-            ring_unread_bytes: self.session.take_most_unread(),
-            file: self
-                .take
-                .file
-                .as_ref()
-                .map(CaptureFile::target)
-                .and_then(FileSoFar::of),
-        };
-        views.publish(moment, begun);
-        Ok(())
+        Ok((report, elapsed_ns, snapshot))
     }
 
     /// Closes the gate, takes what is left, detaches, and makes the report. Beside it the failure
@@ -444,7 +493,7 @@ impl Capture {
             self.notes.extend(own.since(before, &attached, &snapshot));
         }
         self.session.detach();
-        let last = views.is_watched().then(|| snapshot.clone());
+        let last = (views.is_watched() || self.export.is_some()).then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
         let statistics = statistics(&snapshot, &attached, &now, started_ns, duration_ns);
         let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
@@ -466,6 +515,9 @@ impl Capture {
         let run = run_of(args, &attached, live, self.notes);
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
+        if let (Some(export), Some(snapshot)) = (self.export, &last) {
+            export.finish(duration_ns, &attached, snapshot, &mut report);
+        }
         if let Some(snapshot) = last {
             let moment = Moment {
                 report: report.clone(),
