@@ -14,9 +14,10 @@ use clap::Args;
 use crate::{
     aside,
     bench::Bench,
-    build::{self, Profile},
+    build::{self, Built, Profile},
     process,
     setup::{Setup, TEST_TOOLS},
+    vm::{Machines, Outcome},
 };
 
 /// Runs the tests; one that lacks a privilege or a tool says `not run (needs …)`
@@ -74,6 +75,9 @@ impl Test {
         if self.long && self.filter.is_none() {
             tally += guard()?;
         }
+        if self.filter.is_none() {
+            tally += other_kernels(built, self.long)?;
+        }
         println!(
             "{} passed, {} failed, {} skipped",
             tally.passed, tally.failed, tally.skipped
@@ -111,6 +115,29 @@ fn guard() -> Result<Tally> {
         failed: u64::from(!holds),
         skipped: 0,
     })
+}
+
+/// Boots other kernels and runs tests there; where they cannot be fetched, it says so.
+fn other_kernels(built: Built, long: bool) -> Result<Tally> {
+    let machines = match Machines::of_test_run(long) {
+        Ok(machines) => machines,
+        Err(error) => {
+            println!("test other_kernels ... not run (needs kernels of Debian: {error:#})");
+            return Ok(Tally {
+                skipped: 1,
+                ..Tally::default()
+            });
+        }
+    };
+    let mut sum = Tally::default();
+    for column in machines.test(built, long)? {
+        sum += Tally {
+            passed: column.count(|outcome| *outcome == Outcome::Passed),
+            failed: column.count(|outcome| *outcome == Outcome::Failed),
+            skipped: column.count(|outcome| matches!(outcome, Outcome::NotRun(_))),
+        };
+    }
+    Ok(sum)
 }
 
 /// Runs `cargo test` and hands its output on, but for the closing lines of single binaries.

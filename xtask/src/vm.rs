@@ -18,7 +18,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::{
-    build::{self, Profile},
+    build::{self, Built, Profile},
     process,
 };
 use kernel::{Kernel, NEWEST};
@@ -31,9 +31,18 @@ use tools::Tools;
 
 /// Kernels of a full run.
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", NEWEST];
-/// Test binaries that run on every kernel: loading, the
-/// diagnosis, attaching, capturing, the ledger, filters.
+/// Test binaries that run on every kernel: loading, the diagnosis, attaching, capturing, the
+/// ledger, filters.
 const TESTS: [&str; 5] = ["namespaces", "object", "doctor", "capture", "filter"];
+/// What every test run boots: the oldest kernel, and there these.
+const SHORT_KERNEL: &str = "5.10";
+const SHORT_PLAN: [&str; 3] = [
+    "doctor the_diagnosis_follows_the_host",
+    "capture count_stops_at_exactly_so_many_frames",
+    "capture only_filters_of_killed_captures_are_removed",
+];
+/// Time that one kernel may take, unless `--limit` says otherwise.
+const LIMIT_MINUTES: u64 = 20;
 
 /// Boots kernels of Debian in software and runs the tests of the kernel programs there
 #[derive(Args, Debug)]
@@ -43,7 +52,7 @@ pub(crate) struct Vm {
     #[arg(long = "kernel", value_name = "V")]
     kernels: Vec<String>,
     /// Minutes that one kernel may take.
-    #[arg(long, value_name = "MINUTES", default_value_t = 20)]
+    #[arg(long, value_name = "MINUTES", default_value_t = LIMIT_MINUTES)]
     limit: u64,
     /// Take builds that are neither optimized nor static, which are made faster.
     #[arg(long)]
@@ -62,8 +71,7 @@ impl Vm {
         } else {
             self.kernels
         };
-        let tools = Tools::find_or_fetch()?;
-        let kernels = kernels(&names, self.update, &tools)?;
+        let machines = Machines::fetch(&names, self.update)?;
         let mut payload = if self.debug {
             built_for_debugging()?
         } else {
@@ -75,8 +83,7 @@ impl Vm {
                 None => test.to_owned(),
             })
             .to_vec();
-        let limit = Duration::from_mins(self.limit);
-        let columns = boot_all(&kernels, &payload, &tools, limit)?;
+        let columns = machines.boot(&payload, Duration::from_mins(self.limit))?;
         print!("{}", table(&columns));
         let failed: u64 = columns
             .iter()
@@ -86,47 +93,66 @@ impl Vm {
     }
 }
 
-/// Finds the kernels here, else fetches them.
-fn kernels(names: &[String], update: bool, tools: &Tools) -> Result<Vec<Kernel>> {
-    let mut archive = None;
-    let mut kernels = Vec::new();
-    for name in names {
-        if let Some(kernel) = Kernel::cached(name).filter(|_| !update) {
-            kernels.push(kernel);
-            continue;
-        }
-        if archive.is_none() {
-            archive = Some(Archive::fetch()?);
-        }
-        let archive = archive.as_ref().context("it was fetched")?;
-        kernels.push(Kernel::fetch(name, archive, tools)?);
-    }
-    Ok(kernels)
+/// Kernels, and what boots them.
+#[derive(Debug)]
+pub(crate) struct Machines {
+    tools: Tools,
+    kernels: Vec<Kernel>,
 }
 
-/// Boots the kernels one after the other.
-fn boot_all(
-    kernels: &[Kernel],
-    payload: &Payload,
-    tools: &Tools,
-    limit: Duration,
-) -> Result<Vec<Column>> {
-    let directory = tempfile::tempdir_in(process::target().join("vm"))
-        .context("make room for root directories")?;
-    let shared = directory.path().join("shared");
-    root::pack(payload, tools, &shared)?;
-    let run = |kernel| {
+impl Machines {
+    /// Those of a run of all tests: one, or in a long run every kernel.
+    pub(crate) fn of_test_run(long: bool) -> Result<Self> {
+        let names = if long { &KERNELS[..] } else { &[SHORT_KERNEL] };
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+        Self::fetch(&names, false)
+    }
+
+    /// Finds tools and kernels below `target/`, else fetches them.
+    fn fetch(names: &[String], update: bool) -> Result<Self> {
+        let tools = Tools::find_or_fetch()?;
+        let mut archive = None;
+        let mut kernels = Vec::new();
+        for name in names {
+            if let Some(kernel) = Kernel::cached(name).filter(|_| !update) {
+                kernels.push(kernel);
+                continue;
+            }
+            let archive = match &archive {
+                Some(archive) => archive,
+                None => archive.insert(Archive::fetch()?),
+            };
+            kernels.push(Kernel::fetch(name, archive, &tools)?);
+        }
+        Ok(Self { tools, kernels })
+    }
+
+    /// Runs the tests of a run of all tests, as that has built them.
+    pub(crate) fn test(&self, built: Built, long: bool) -> Result<Vec<Column>> {
+        let mut cargo = build::cargo(&built.object);
+        cargo.arg("test");
+        let mut payload = payload(built, cargo)?;
+        let plan = if long { &TESTS[..] } else { &SHORT_PLAN };
+        payload.plan = plan.iter().copied().map(str::to_owned).collect();
+        let columns = self.boot(&payload, Duration::from_mins(LIMIT_MINUTES))?;
+        print!("{}", table(&columns));
+        Ok(columns)
+    }
+
+    /// Boots the kernels one after the other.
+    fn boot(&self, payload: &Payload, limit: Duration) -> Result<Vec<Column>> {
+        let directory = tempfile::tempdir_in(process::target().join("vm"))
+            .context("make room for root directories")?;
+        let shared = directory.path().join("shared");
+        root::pack(payload, &self.tools, &shared)?;
         let archive = directory.path().join("root");
-        root::with_modules(&shared, kernel, tools, &archive)?;
-        Ok(run_in(
-            kernel,
-            &archive,
-            &directory.path().join("console"),
-            tools,
-            limit,
-        ))
-    };
-    kernels.iter().map(run).collect()
+        let console = directory.path().join("console");
+        let run = |kernel| {
+            root::with_modules(&shared, kernel, &self.tools, &archive)?;
+            Ok(run_in(kernel, &archive, &console, &self.tools, limit))
+        };
+        self.kernels.iter().map(run).collect()
+    }
 }
 
 /// Boots one kernel and passes on what its tests say. What hinders it is a failed test.
@@ -189,7 +215,7 @@ fn built_for_debugging() -> Result<Payload> {
     payload(built, cargo)
 }
 
-fn payload(built: build::Built, mut cargo: Command) -> Result<Payload> {
+fn payload(built: Built, mut cargo: Command) -> Result<Payload> {
     cargo.args(["--package", "traffic-tests", "--no-run"]);
     for test in TESTS {
         cargo.args(["--test", test]);

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use traffic_tests::{
     Need, Test,
-    bpf::{exists, held},
+    bpf::{children, exists, held},
     ledger::balanced,
     netns::{Namespace, VETH},
     program::{Capture, binary},
@@ -149,14 +152,19 @@ fn only_filters_of_killed_captures_are_removed() -> Result<()> {
     let before = right.run("tc qdisc show")?;
     let live = Capture::start(right, &["-i", VETH])?;
     let of_live = filters(right)?;
-    let kill = || -> Result<u32> {
+    let killed_one = || -> Result<u32> {
         let killed = Capture::start(right, &["-i", VETH])?;
-        killed.signal(Signal::SIGKILL)?;
         let id = killed.id();
+        // The process that holds the hooks would give them back when the first one ends.
+        let others: Vec<Pid> = children(id)?.into_iter().map(|id| Ok(Pid::from_raw(i32::try_from(id)?))).collect::<Result<_>>()?;
+        let send = |signal| others.iter().try_for_each(|other| kill(*other, signal));
+        send(Signal::SIGSTOP)?;
+        killed.signal(Signal::SIGKILL)?;
         killed.finish()?;
+        send(Signal::SIGKILL)?;
         Ok(id)
     };
-    let killed = kill()?;
+    let killed = killed_one()?;
     let left = filters(right)?;
     let told = clean_up(right, &["--dry-run"])?;
     ensure!(filters(right)? == left, "it only tells");
@@ -169,7 +177,7 @@ fn only_filters_of_killed_captures_are_removed() -> Result<()> {
     ensure!(removed.matches("removed: ").count() == lines, "{removed}");
     ensure!(removed.matches(&stays).count() == lines, "{removed}");
     ensure!(filters(right)? == of_live);
-    kill()?;
+    killed_one()?;
     let next = Capture::start(right, &["-i", VETH])?;
     ensure!(filters(right)?.lines().count() == 2 * lines);
     live.interrupt()?;

@@ -63,6 +63,9 @@ impl Kernel {
         archive.unpack(&packages, whole.path())?;
         let part = tempfile::tempdir_in(parent).context("make room for a kernel")?;
         keep(whole.path(), part.path(), tools).with_context(|| format!("unpack {image}"))?;
+        if directory.is_dir() {
+            fs::remove_dir_all(&directory).context("remove the kernel from before")?;
+        }
         fs::rename(part.keep(), &directory).context("keep the kernel")?;
         Ok(Self {
             name: name.to_owned(),

@@ -106,11 +106,37 @@ pub(crate) unsafe fn load<T: Copy>(address: usize) -> T {
     }
 }
 
+/// `value`, and `limit` where that is smaller. What the verifier learns of it stays with the result:
+/// before Linux 6.8 it does not carry a comparison over to a copy that lies on the stack already.
+#[inline(always)]
+fn at_most(value: u64, limit: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut register = value;
+        // SAFETY: a comparison, and a move that it may jump over; then the value is in range.
+        unsafe {
+            core::arch::asm!(
+                "if {value} <= {limit} goto +1",
+                "{value} = {limit}",
+                value = inout(reg) register,
+                limit = in(reg) limit,
+                options(nomem, nostack),
+            );
+            core::hint::assert_unchecked(register <= limit);
+        }
+        register
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    core::cmp::min(core::hint::black_box(value), limit)
+}
+
 /// `value` as an index below `limit`; `None` beyond it.
 #[inline(always)]
 pub(crate) fn index(value: u32, limit: usize) -> Option<usize> {
-    let value = opaque(value) as usize;
-    (value < limit).then_some(value)
+    if value as usize >= limit {
+        return None;
+    }
+    Some(at_most(u64::from(value), limit as u64 - 1) as usize)
 }
 
 /// A length from 1 to `limit`, which must be a power of two; `value` itself when it is in range.
