@@ -11,7 +11,7 @@ use crate::report::{
 
 /// From row to row: at least enough for the text, at most what still looks like one table.
 const ROW_HEIGHT: u32 = 34;
-const ROW_HEIGHT_MAX: u32 = 72;
+const ROW_HEIGHT_MAX: u32 = 100;
 /// Columns of names and of counts take at most this part of the width.
 const NAME_PART: u32 = 3;
 const PLAIN: Colour = Colour(0x00, 0x72, 0xB2);
@@ -68,7 +68,7 @@ pub(super) fn sizes<B: DrawingBackend>(
     top: u32,
     report: &Report,
 ) -> Drawn<B> {
-    let ranges = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
+    let ranges = report.sizes.iter().flat_map(|sizes| sizes.occupied());
     let rows: Vec<Row> = ranges
         .clone()
         .map(|range| Row {
