@@ -4,6 +4,7 @@ mod compare;
 mod describe;
 mod export;
 mod file;
+mod file_statistics;
 mod lines;
 mod links;
 mod live;
@@ -29,9 +30,10 @@ use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
-    describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    describe::{hooks, interface_row, notes, on_wire, promiscuous, source},
     export::Export,
     file::{CaptureFile, link_type},
+    file_statistics::{Fate, LeftOut},
     lines::Lines,
     live::Views,
     manager::Manager,
@@ -49,7 +51,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    capture_file::{InterfaceStatistics, LinkType},
+    capture_file::LinkType,
     cli::{CaptureArgs, DirectionArg, Hook},
     diagnostics,
     ipfix::Overflow,
@@ -192,10 +194,8 @@ impl Capture {
         events: LinkEvents,
         namespace: Option<NetworkNamespace>,
     ) -> Result<Self> {
-        // A filter that does not compile leaves an old file as it is.
         let (settings, link_types) = settings(args, selected)?;
-        let file = CaptureFile::open(args, selected)?;
-        let log = PacketLog::create(args.output.packets.as_deref())?;
+        let file = file::Prepared::new(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -206,6 +206,9 @@ impl Capture {
             Hook::Xdp => HookChoice::Xdp,
         };
         let session = Session::start(&settings, selected, hook, directions)?;
+        // A start that failed has left files of before as they were.
+        let file = file.map(file::Prepared::begin).transpose()?;
+        let log = PacketLog::create(args.output.packets.as_deref())?;
         let mut notes = notes(session.attached());
         if !args.no_promiscuous_mode {
             notes.extend(promiscuous(&session, selected));
@@ -294,6 +297,7 @@ impl Capture {
                 message = ended(self.namespace.as_ref()) => break End::Early(message),
                 () = ticks.next() => {
                     self.before_tick(&progress)?;
+                    self.account(&ticks).await?;
                     more = self.session.drain(&mut self.take);
                     self.take.tick(self.session.now_ns());
                     if self.tick(&ticks, more, &mut progress)? {
@@ -356,6 +360,22 @@ impl Capture {
             );
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
+        }
+        Ok(())
+    }
+
+    /// Tells the file at hand, where it is not the only one, what is in none.
+    async fn account(&mut self, ticks: &Ticks) -> Result<()> {
+        if let Some(file) = self.take.file.as_mut().filter(|file| file.rotates()) {
+            // Asking for every interface of the machine is not for every tick.
+            let now = if ticks.is_flush() {
+                self.events.list().await.ok()
+            } else {
+                None
+            };
+            let places = self.session.counters()?;
+            let attached = self.session.attached();
+            file.learn(&LeftOut::of_interfaces(&places, attached, now.as_ref()));
         }
         Ok(())
     }
@@ -495,8 +515,9 @@ impl Capture {
         self.session.detach();
         let last = (views.is_watched() || self.export.is_some()).then(|| snapshot.clone());
         let target = self.take.file.as_ref().map(CaptureFile::target);
-        let statistics = statistics(&snapshot, &attached, &now, started_ns, duration_ns);
-        let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &statistics);
+        let fates = Fate::of_interfaces(&snapshot.places, &attached, &now);
+        let end_ns = started_ns + duration_ns;
+        let (written, mut failure) = frames_taken(self.take.file, self.take.lines, &fates, end_ns);
         if let Some(Err(error)) = self.take.log.map(PacketLog::finish) {
             failure.get_or_insert(error);
         }
@@ -547,13 +568,14 @@ fn run_of(args: &CaptureArgs, attached: &[Attached], live: Live, notes: Vec<Stri
 fn frames_taken(
     file: Option<CaptureFile>,
     lines: Option<Lines>,
-    statistics: &[InterfaceStatistics],
+    fates: &[Fate],
+    end_ns: u64,
 ) -> (Option<Written>, Option<anyhow::Error>) {
     let printed = lines.map(Lines::finish);
     match (file, printed) {
         (None, None) => (None, None),
         (Some(file), printed) => {
-            let (written, failure) = file.finish(statistics);
+            let (written, failure) = file.finish(fates, end_ns);
             (
                 Some(written),
                 failure.or(printed.and_then(|(_, failure)| failure)),
