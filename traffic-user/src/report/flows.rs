@@ -147,7 +147,7 @@ fn note(flows: &Flows, context: &Context<'_>) -> Option<String> {
         notes.push(format!(
             "{} cut short, because more than {} were live (--max-flows).",
             counted(evicted, "flow"),
-            count(flows.settings().max_flows as u64)
+            count(flows.settings().max_flows.into())
         ));
     }
     match context.lost {

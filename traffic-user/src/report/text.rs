@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    AddressRow, Ledger, Report, Source, Timeline, hierarchy,
+    AddressRow, Ledger, Report, Sizes, Source, Timeline, hierarchy,
     number::{bits_per_second, count, counted, packets_per_second, percent, printable, seconds},
     verdict,
 };
@@ -395,7 +395,7 @@ fn write_packets_by(out: &mut String, report: &Report) -> fmt::Result {
     let vlans = report.vlans.iter();
     let vlans = vlans.map(|row| (row.id.to_string(), row.packets));
     write_counts(out, "VLANs", vlans.collect(), estimated(report))?;
-    let sizes = report.sizes.iter().flat_map(|sizes| sizes.occupied());
+    let sizes = report.sizes.iter().flat_map(Sizes::occupied);
     let sizes = sizes.map(|range| (format!("{} bytes", range.label()), range.packets));
     write_counts(out, "Frame sizes", sizes.collect(), estimated(report))
 }

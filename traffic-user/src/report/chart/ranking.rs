@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::pen::{Align, Area, Drawn, MARGIN, Pen, paint};
 use crate::report::{
-    Report,
+    Report, Sizes,
     number::{count, percent, printable},
     series::{self, Colour},
 };
@@ -68,7 +68,7 @@ pub(super) fn sizes<B: DrawingBackend>(
     top: u32,
     report: &Report,
 ) -> Drawn<B> {
-    let ranges = report.sizes.iter().flat_map(|sizes| sizes.occupied());
+    let ranges = report.sizes.iter().flat_map(Sizes::occupied);
     let rows: Vec<Row> = ranges
         .clone()
         .map(|range| Row {
