@@ -21,6 +21,7 @@ pub mod ledger;
 mod need;
 pub mod netns;
 pub mod program;
+pub mod screen;
 pub mod stage;
 
 use std::{

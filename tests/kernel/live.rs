@@ -14,6 +14,7 @@ use traffic_tests::{
     Need, Test,
     netns::{Namespace, VETH, VethOptions, VethPair},
     program::{Capture, binary, traffic},
+    screen::Screen,
     wait_until,
 };
 
@@ -36,9 +37,9 @@ fn main() -> ExitCode {
             the_terminal_shows_a_capture_and_is_restored,
         ),
         Test::new(
-            "sigterm_restores_the_terminal",
+            "signals_restore_the_terminal",
             TERMINAL,
-            sigterm_restores_the_terminal,
+            signals_restore_the_terminal,
         ),
         Test::new(
             "the_page_and_its_data_agree_with_the_report",
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 
 fn the_terminal_shows_a_capture_and_is_restored() -> Result<()> {
     let pair = VethPair::new(&VethOptions::default())?;
-    let screen = Tmux::start(&pair.right, "--duration 60s")?;
+    let screen = shown(&pair, "--duration 60s")?;
     let _pings = Pings::start(&pair)?;
     screen.wait_for("icmp")?;
     screen.wait_for("10.77.0.1 <-> 10.77.0.2")?;
@@ -94,20 +95,21 @@ fn the_terminal_shows_a_capture_and_is_restored() -> Result<()> {
     screen.wait_for("Conversations")?;
     screen.press("q")?;
     screen.wait_for("Ledger: balanced")?;
-    screen.wait_for("ended with 0")?;
-    // Echo and lines are as before: what is typed is shown.
-    screen.press("typed")?;
-    screen.wait_for("typed")
+    screen.is_restored(0)
 }
 
-fn sigterm_restores_the_terminal() -> Result<()> {
+fn signals_restore_the_terminal() -> Result<()> {
     let pair = VethPair::new(&VethOptions::default())?;
-    let screen = Tmux::start(&pair.right, "--duration 60s")?;
-    screen.wait_for("q quit")?;
-    let pid = screen.capture_pid()?;
-    Command::new("kill").args(["-TERM", &pid]).status()?;
-    screen.wait_for("Ledger: balanced")?;
-    screen.wait_for("ended with 0")
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let screen = shown(&pair, "--duration 60s")?;
+        screen.wait_for("q quit")?;
+        Command::new("kill")
+            .args([signal, &screen.child()?])
+            .status()?;
+        screen.wait_for("Ledger: balanced")?;
+        screen.is_restored(0).context(signal)?;
+    }
+    Ok(())
 }
 
 fn the_page_and_its_data_agree_with_the_report() -> Result<()> {
@@ -443,65 +445,11 @@ impl Pings {
     }
 }
 
-/// A terminal of 80 by 24 with a live capture in it.
-struct Tmux {
-    socket: String,
-}
-
-impl Tmux {
-    fn start(namespace: &Namespace, args: &str) -> Result<Self> {
-        let screen = Self {
-            socket: format!("traffic-test-{}", std::process::id()),
-        };
-        let shell = format!(
-            "ip netns exec {} {} capture -i {VETH} --live {args}; \
-             echo ended with $?; exec cat",
-            namespace.name(),
-            binary().display()
-        );
-        screen.run(&["new-session", "-d", "-x", "80", "-y", "24", &shell])?;
-        Ok(screen)
-    }
-
-    fn run(&self, args: &[&str]) -> Result<String> {
-        let output = Command::new("tmux")
-            .args(["-L", &self.socket])
-            .args(args)
-            .output()?;
-        ensure!(output.status.success(), "tmux {args:?}: {output:?}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn text(&self) -> Result<String> {
-        self.run(&["capture-pane", "-p"])
-    }
-
-    fn press(&self, key: &str) -> Result<()> {
-        self.run(&["send-keys", key]).map(drop)
-    }
-
-    fn wait_for(&self, part: &str) -> Result<()> {
-        wait_until(part, DEADLINE, || {
-            self.text().is_ok_and(|text| text.contains(part))
-        })
-        .with_context(|| self.text().unwrap_or_default())
-    }
-
-    /// The process of the capture: the child of the terminal's shell.
-    fn capture_pid(&self) -> Result<String> {
-        let shell = self.run(&["display-message", "-p", "#{pane_pid}"])?;
-        let output = Command::new("ps")
-            .args(["-o", "pid=", "--ppid", shell.trim()])
-            .output()?;
-        let pid = String::from_utf8(output.stdout)?.trim().to_owned();
-        ensure!(!pid.is_empty(), "no capture below {shell}");
-        Ok(pid)
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        // It has ended when its last session has.
-        let _ = self.run(&["kill-server"]);
-    }
+/// A capture on the right end in a terminal.
+fn shown(pair: &VethPair, args: &str) -> Result<Screen> {
+    Screen::start(&format!(
+        "ip netns exec {} {} capture -i {VETH} --live {args}",
+        pair.right.name(),
+        binary().display()
+    ))
 }

@@ -1,7 +1,7 @@
 //! What a capture prints, and what becomes of it when its terminal goes away.
 
 use std::{
-    fs,
+    env, fs,
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
@@ -12,18 +12,37 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio::sync::watch;
 use traffic_tests::{
     Need, Test,
     netns::VETH,
     program::{Capture, binary},
+    screen::Screen,
     stage::Stage,
     wait_until,
 };
+use traffic_user::live::{terminal::Terminal, view::LiveReport};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// Where it is set, this program is the one that panics while its terminal is taken.
+const PANIC: &str = "TRAFFIC_TEST_PANIC";
+
 fn main() -> ExitCode {
+    if env::var_os(PANIC).is_some() {
+        panic_behind_the_view();
+    }
     traffic_tests::main(&[
+        Test::new(
+            "a_panic_restores_the_terminal",
+            &[Need::Tool("tmux")],
+            a_panic_restores_the_terminal,
+        ),
+        Test::new(
+            "the_progress_bar_tells_times_rates_and_losses",
+            &[Need::Capture, Need::Tool("tmux")],
+            the_progress_bar_tells_times_rates_and_losses,
+        ),
         Test::new(
             "printed_lines_are_those_of_tcpdump",
             &[Need::Capture, Need::Tool("tcpdump")],
@@ -67,6 +86,49 @@ fn printed_lines_are_those_of_tcpdump() -> Result<()> {
         "{ours}\nbeside tcpdump's\n{theirs}"
     );
     Ok(())
+}
+
+fn a_panic_restores_the_terminal() -> Result<()> {
+    let screen = Screen::start(&format!("{PANIC}=1 {}", env::current_exe()?.display()))?;
+    screen.wait_for("a fault behind the view")?;
+    screen.is_restored(101)?;
+    // What was said is not gone with the view.
+    ensure!(screen.text()?.contains("a fault behind the view"));
+    Ok(())
+}
+
+/// The view is shown by its own thread, and this one panics.
+fn panic_behind_the_view() {
+    let (_source, reports) = watch::channel(None);
+    let save = |_: &LiveReport| String::new();
+    let terminal = Terminal::start(reports, Box::new(save));
+    let _terminal = terminal.expect("the test gives it a terminal");
+    panic!("a fault behind the view");
+}
+
+fn the_progress_bar_tells_times_rates_and_losses() -> Result<()> {
+    let stage = Stage::new()?;
+    let screen = Screen::start(&format!(
+        "ip netns exec {} {} capture -i {VETH} -d 60s -B 64K",
+        stage.pair.right.name(),
+        binary().display()
+    ))?;
+    screen.wait_for(" left  0 packets")?;
+    // The ring is full while nobody reads it.
+    let reader = screen.child()?;
+    let signal = |name: &str| Command::new("kill").args([name, &reader]).status();
+    signal("-STOP")?;
+    stage.flood()?.join()?;
+    signal("-CONT")?;
+    screen.wait_for("summaries lost")?;
+    let shown = screen.text()?;
+    let line = shown.lines().find(|line| line.contains("summaries lost"));
+    let line = line.context("the line with losses")?;
+    for part in ["00:0", " 00:5", " left", "120,000 packets", "/s", "B/s"] {
+        ensure!(line.contains(part), "no {part} in: {line}");
+    }
+    signal("-INT")?;
+    screen.is_restored(0)
 }
 
 fn an_ignored_hangup_stays_ignored() -> Result<()> {

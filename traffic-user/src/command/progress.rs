@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{
-    DecimalBytes, FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle,
-};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use traffic_ebpf::tally::{Counters, Tally};
 
-use crate::diagnostics;
+use crate::{
+    diagnostics,
+    report::number::{bytes as bytes_text, clock, count, counted},
+};
 
 /// How often the line is drawn anew.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -36,8 +37,8 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let template = match planned {
-            Some(_) => "{elapsed_precise} {wide_bar:.green} {prefix} left  {msg}",
-            None => "{elapsed_precise} {spinner}  {msg}",
+            Some(_) => "{prefix} {wide_bar:.green} {msg}",
+            None => "{prefix} {spinner}  {msg}",
         };
         let style = ProgressStyle::with_template(template).expect("the template is constant");
         let length = planned.and_then(|time| u64::try_from(time.as_millis()).ok());
@@ -81,23 +82,24 @@ impl Progress {
             let rate = (now.saturating_sub(before) as f64 / seconds) as u64;
             rate
         };
-        let mut message = format!(
-            "{} packets  {}/s  {}/s",
-            HumanCount(packets),
-            HumanCount(rate(packets, self.packets)),
-            DecimalBytes(rate(bytes, self.bytes)),
+        let elapsed = self.started.elapsed();
+        let mut message = self.planned.map_or_else(String::new, |planned| {
+            format!("{} left  ", clock(planned.saturating_sub(elapsed)))
+        });
+        let _ = write!(
+            message,
+            "{}  {}/s  {}/s",
+            counted(packets, "packet"),
+            count(rate(packets, self.packets)),
+            bytes_text(rate(bytes, self.bytes)),
         );
         for (what, lost) in [("summaries", summaries_lost), ("frames", frames_lost)] {
             if lost != 0 {
-                let _ = write!(message, "  {what} lost: {}", HumanCount(lost));
+                let _ = write!(message, "  {} {what} lost", count(lost));
             }
         }
         (self.packets, self.bytes, self.drawn) = (packets, bytes, Instant::now());
-        let elapsed = self.started.elapsed();
-        if let Some(planned) = self.planned {
-            let left = planned.saturating_sub(elapsed);
-            self.bar.set_prefix(FormattedDuration(left).to_string());
-        }
+        self.bar.set_prefix(clock(elapsed));
         self.bar
             .set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         self.bar.set_message(message);

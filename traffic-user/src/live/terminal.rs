@@ -141,7 +141,8 @@ struct View {
 impl View {
     fn run(&mut self) -> io::Result<()> {
         self.draw()?;
-        while !self.done.load(Ordering::Relaxed) {
+        // A panic elsewhere has given the terminal back.
+        while !self.done.load(Ordering::Relaxed) && IS_TAKEN.load(Ordering::Relaxed) {
             let has_event = event::poll(POLL)?;
             if has_event && self.take(&event::read()?) {
                 self.stop.notify_one();

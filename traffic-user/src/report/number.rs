@@ -1,5 +1,7 @@
 //! Numbers and foreign text as people read them.
 
+use std::time::Duration;
+
 /// `12345` as `12,345`.
 pub(crate) fn count(n: u64) -> String {
     group(&n.to_string())
@@ -64,6 +66,17 @@ pub(crate) fn seconds(seconds: f64) -> String {
         format!("{high:.0} {big_name} {low:.0} {small_name}")
     } else {
         format!("{high:.0} {big_name}")
+    }
+}
+
+/// `01:05`, `2:00:00`: whole seconds, as clocks that run show them.
+pub(crate) fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
     }
 }
 
@@ -168,6 +181,8 @@ mod tests {
         assert_eq!(seconds(5400.0), "1 h 30 min");
         assert_eq!(seconds(119.9), "2 min");
         assert_eq!(seconds(273_600.0), "3 d 4 h");
+        assert_eq!(clock(Duration::from_millis(65_900)), "01:05");
+        assert_eq!(clock(Duration::from_secs(7200)), "2:00:00");
     }
 
     #[test]

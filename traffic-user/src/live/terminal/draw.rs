@@ -1,5 +1,7 @@
 //! The screen, top to bottom.
 
+use std::time::Duration;
+
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::report::{
     Report, Source,
-    number::{bits_per_second, bytes, count, counted, per_second, percent, printable},
+    number::{bits_per_second, bytes, clock, count, counted, per_second, percent, printable},
     verdict::{self, Completeness},
 };
 
@@ -118,7 +120,7 @@ fn header(frame: &mut Frame<'_>, screen: &Screen, live: &LiveReport, area: Rect)
         .chain(findings::number(screen, report))
         .collect::<Vec<_>>(),
     );
-    let clock = clock(live);
+    let clock = clock_line(live);
     let [left, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width(&clock))])
             .areas(Rect { height: 1, ..area });
@@ -145,29 +147,16 @@ fn lost(report: &Report) -> u64 {
 }
 
 /// `01:05 of 05:00, 03:55 left`.
-fn clock(live: &LiveReport) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "seconds of a run, not below 0"
-    )]
-    let elapsed = live.report.duration_s as u64;
+fn clock_line(live: &LiveReport) -> String {
+    let elapsed = Duration::try_from_secs_f64(live.report.duration_s).unwrap_or_default();
     match live.planned {
-        None => digits(elapsed),
+        None => clock(elapsed),
         Some(planned) => {
-            let planned = planned.as_secs();
-            let left = digits(planned.saturating_sub(elapsed));
-            format!("{} of {}, {left} left", digits(elapsed), digits(planned))
+            // Both count whole seconds, so that they add up.
+            let elapsed = Duration::from_secs(elapsed.as_secs());
+            let left = clock(planned.saturating_sub(elapsed));
+            format!("{} of {}, {left} left", clock(elapsed), clock(planned))
         }
-    }
-}
-
-fn digits(seconds: u64) -> String {
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes:02}:{seconds:02}")
     }
 }
 
