@@ -292,7 +292,7 @@ impl Capture {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => break End::Early(message),
-                () = ticks.next() => {
+                () = ticks.next(self.take.is_followed() || views.is_watched()) => {
                     self.before_tick(&progress)?;
                     more = self.session.drain(&mut self.take);
                     self.take.tick(self.session.now_ns());

@@ -13,11 +13,13 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
-/// How often waiting batches are sent up, the file is flushed and the clock is looked at. A
-/// packet on an idle link is in the live data after at most two ticks.
+/// How often waiting batches are sent up and the clock is looked at while somebody follows the
+/// capture: a packet on an idle link is in the live data after at most two ticks.
 const TICK: Duration = Duration::from_millis(40);
-/// Ticks between two flushes of the capture file: a killed capture loses at most a second.
-const TICKS_PER_FLUSH: u32 = 20;
+/// The same while nobody does: a wake-up of an idle processor costs as much as thousands of packets.
+const TICK_UNWATCHED: Duration = Duration::from_millis(200);
+/// How often the capture file is flushed: a killed capture loses at most a second.
+const FLUSH: Duration = Duration::from_millis(800);
 
 pub(super) async fn at(deadline: Option<Instant>) {
     match deadline {
@@ -28,25 +30,44 @@ pub(super) async fn at(deadline: Option<Instant>) {
 
 /// Regular work.
 pub(super) struct Ticks {
-    interval: Interval,
-    count: u32,
+    prompt: Interval,
+    lazy: Interval,
+    flushed: Instant,
+    is_flush: bool,
 }
 
 impl Ticks {
     pub(super) fn new() -> Self {
-        let mut interval = interval(TICK);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { interval, count: 0 }
+        Self {
+            prompt: ticking(TICK),
+            lazy: ticking(TICK_UNWATCHED),
+            flushed: Instant::now(),
+            is_flush: false,
+        }
     }
 
-    pub(super) async fn next(&mut self) {
-        self.interval.tick().await;
-        self.count = self.count.wrapping_add(1);
+    /// Waits for the next tick; `prompt` where somebody follows the capture.
+    pub(super) async fn next(&mut self, prompt: bool) {
+        let now = if prompt {
+            self.prompt.tick().await
+        } else {
+            self.lazy.tick().await
+        };
+        self.is_flush = now >= self.flushed + FLUSH;
+        if self.is_flush {
+            self.flushed = now;
+        }
     }
 
     pub(super) fn is_flush(&self) -> bool {
-        self.count.is_multiple_of(TICKS_PER_FLUSH)
+        self.is_flush
     }
+}
+
+fn ticking(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// What a signal asks for.
