@@ -4,7 +4,13 @@ use std::{env, path::PathBuf};
 
 use serde::Serialize;
 
-use super::Paths;
+use super::{
+    Paths,
+    goals::{
+        Bound::{self, AtLeast, AtMost},
+        Goal, Measure,
+    },
+};
 use crate::generator;
 
 /// Tools under one load.
@@ -12,6 +18,7 @@ pub(super) struct Section {
     pub(super) title: &'static str,
     pub(super) load: Load,
     pub(super) cases: Vec<Case>,
+    pub(super) goals: &'static [Goal],
 }
 
 /// What happens on the link.
@@ -169,14 +176,24 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
     if let Some(traffic) = &mut to_host.traffic {
         traffic.to_host = true;
     }
-    let section = |title, load, cases: &[Case]| Section {
+    let section = |title, load, cases: &[Case], goals| Section {
         title,
         load,
         cases: cases.to_vec(),
+        goals,
+    };
+    // What happens seldom needs longer.
+    let slow = |pps| {
+        let mut load = load(false, 1, pps);
+        load.seconds = 2.0 * seconds;
+        if let Some(traffic) = &mut load.traffic {
+            traffic.seconds = load.seconds;
+        }
+        load
     };
     vec![
         section(
-            "60 B, as many as go",
+            ONE_SOURCE,
             load(false, 1, 0),
             &[
                 NONE,
@@ -190,16 +207,19 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
                 DUMPCAP,
                 XDPDUMP_96,
             ],
+            GOALS_60,
         ),
         section(
             "60 B to a socket of the host, as many as go",
             to_host,
             &[NONE, EMPTY, COUNTERS, SUMMARIES, SAMPLED, TCPDUMP_96],
+            GOALS_60,
         ),
         section(
             "60 B from 1,000,000 sources, as many as go",
             load(false, 1_000_000, 0),
             &[NONE, SUMMARIES],
+            GOALS_SOURCES,
         ),
         section(
             "mix of 60, 594 and 1514 B (7:4:1), as many as go",
@@ -217,32 +237,85 @@ pub(super) fn sections(seconds: f64) -> Vec<Section> {
                 DUMPCAP,
                 XDPDUMP,
             ],
+            GOALS_MIX,
         ),
         section(
             "mix at 500,000 a second",
             load(true, 1, 500_000),
             &[WHOLE, TCPDUMP],
+            &[],
         ),
         section(
             "60 B at 100,000 a second",
-            load(false, 1, 100_000),
+            slow(100_000),
             &[SUMMARIES, TCPDUMP_96],
+            GOALS_PACED,
         ),
         section(
             "60 B at 400 a second",
-            load(false, 1, 400),
+            slow(400),
             &[SUMMARIES, SCAPY],
+            GOALS_IDLE,
         ),
         section(
             "idle link",
             Load {
                 traffic: None,
-                seconds,
+                seconds: 2.0 * seconds,
             },
             &[SUMMARIES],
+            GOALS_IDLE,
         ),
     ]
 }
+
+/// What the rate with many sources is compared with.
+const ONE_SOURCE: &str = "60 B, as many as go";
+
+const fn goal(tool: Case, measure: Measure, bound: Bound) -> Goal {
+    Goal {
+        tool: tool.name,
+        measure,
+        bound,
+    }
+}
+
+const GOALS_60: &[Goal] = &[
+    goal(COUNTERS, Measure::Delivered(NONE.name), AtLeast(0.98)),
+    goal(SUMMARIES, Measure::Delivered(NONE.name), AtLeast(0.95)),
+    goal(SUMMARIES, Measure::Loss, AtMost(0.0)),
+    goal(SUMMARIES, Measure::Cpu, AtMost(0.05)),
+    goal(SUMMARIES, Measure::Start, AtMost(150.0)),
+    // 24 MiB, and twice the ring of 16 MiB.
+    goal(SUMMARIES, Measure::Peak, AtMost(56.0)),
+    goal(SAMPLED, Measure::Delivered(SUMMARIES.name), AtLeast(0.98)),
+];
+const GOALS_SOURCES: &[Goal] = &[
+    goal(
+        SUMMARIES,
+        Measure::DeliveredUnder(ONE_SOURCE),
+        AtLeast(0.95),
+    ),
+    goal(SUMMARIES, Measure::Loss, AtMost(0.0)),
+];
+const GOALS_MIX: &[Goal] = &[
+    goal(SUMMARIES, Measure::Delivered(NONE.name), AtLeast(0.90)),
+    goal(SUMMARIES, Measure::Loss, AtMost(0.0)),
+    goal(SUMMARIES, Measure::Cpu, AtMost(0.05)),
+    goal(SAMPLED, Measure::Delivered(SUMMARIES.name), AtLeast(0.98)),
+    goal(SNAPPED, Measure::Delivered(NONE.name), AtLeast(0.85)),
+    goal(SNAPPED, Measure::Loss, AtMost(0.0)),
+    goal(SNAPPED, Measure::Cpu, AtMost(0.11)),
+    goal(WHOLE, Measure::Captured(TCPDUMP.name), AtLeast(1.25)),
+    goal(WHOLE, Measure::Loss, AtMost(0.0)),
+    goal(WHOLE, Measure::CpuOf(TCPDUMP.name), AtMost(0.75)),
+];
+const GOALS_PACED: &[Goal] = &[goal(
+    SUMMARIES,
+    Measure::CpuOf(TCPDUMP_96.name),
+    AtMost(0.5),
+)];
+const GOALS_IDLE: &[Goal] = &[goal(SUMMARIES, Measure::Core, AtMost(0.2))];
 
 impl Case {
     /// Whether its name has one of `words` in it; every case has none of no words, and no tool is
