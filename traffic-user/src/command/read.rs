@@ -141,7 +141,7 @@ impl Reading {
         Ok(Self {
             stages: Stages::for_files(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(ipfix::flows(&args.output.flows, args.output.top)),
+                .with_flows(ipfix::flows(&args.output.flows, args.output.top, false)),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,

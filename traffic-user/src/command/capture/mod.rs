@@ -110,6 +110,7 @@ pub(super) async fn run(mut args: CaptureArgs) -> Result<ExitCode> {
     }
     if let Some(export) = export {
         capture.notes.extend(export.note.clone());
+        capture.take.rows = Some(export.flows());
         capture.export = Some(export.start()?);
     }
     capture.announce(&args);
@@ -417,8 +418,8 @@ impl Capture {
         };
         if export.is_due(elapsed_ns) {
             let snapshot = self.session.running()?;
-            let delivered = self.take.stages.delivered();
-            export.bin(elapsed_ns, self.session.attached(), &snapshot, delivered);
+            let attached = self.session.attached();
+            export.bin(elapsed_ns, attached, &snapshot, &mut self.take);
         }
         for note in export.news() {
             progress.say(&format!("note: {note}"));
@@ -516,7 +517,13 @@ impl Capture {
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
         if let (Some(export), Some(snapshot)) = (self.export, &last) {
-            export.finish(duration_ns, &attached, snapshot, &mut report);
+            export.finish(
+                duration_ns,
+                &attached,
+                snapshot,
+                self.take.rows,
+                &mut report,
+            );
         }
         if let Some(snapshot) = last {
             let moment = Moment {
