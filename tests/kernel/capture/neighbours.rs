@@ -156,7 +156,10 @@ fn only_filters_of_killed_captures_are_removed() -> Result<()> {
         let killed = Capture::start(right, &["-i", VETH])?;
         let id = killed.id();
         // The process that holds the hooks would give them back when the first one ends.
-        let others: Vec<Pid> = children(id)?.into_iter().map(|id| Ok(Pid::from_raw(i32::try_from(id)?))).collect::<Result<_>>()?;
+        let others: Vec<Pid> = children(id)?
+            .into_iter()
+            .map(|id| Ok(Pid::from_raw(i32::try_from(id)?)))
+            .collect::<Result<_>>()?;
         let send = |signal| others.iter().try_for_each(|other| kill(*other, signal));
         send(Signal::SIGSTOP)?;
         killed.signal(Signal::SIGKILL)?;
