@@ -73,8 +73,9 @@ impl Files {
         let writes: Vec<_> = args.write.as_deref().into_iter().collect();
         Ok(Self {
             outputs: Outputs::new(&args.output, &writes)?,
+            // Without anything to read, files of before stay as they are.
+            inputs: input::open(paths(args))?,
             reading: Reading::new(args)?,
-            inputs: input::open(paths(args)),
         })
     }
 

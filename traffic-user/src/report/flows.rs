@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use traffic_ebpf::{protocol::Protocol, tally::Count};
 
-use super::{assemble::rfc3339, number::seconds as seconds_text};
+use super::{
+    assemble::rfc3339,
+    number::{count, counted, seconds as seconds_text},
+};
 use crate::{
     flows::{EndReason, FlowRecord, FlowSide, Flows},
     record::{Direction, tcp_flag_names},
@@ -143,15 +146,17 @@ fn note(flows: &Flows, context: &Context<'_>) -> Option<String> {
     let evicted = flows.counts().ended[EndReason::LackOfResources as usize - 1];
     if evicted > 0 {
         notes.push(format!(
-            "{evicted} flows were cut short, because more than {} were live (--max-flows).",
-            flows.settings().max_flows
+            "{} cut short, because more than {} were live (--max-flows).",
+            counted(evicted, "flow"),
+            count(flows.settings().max_flows.into())
         ));
     }
     match context.lost {
         None => notes.push("No flows: only counters were asked for.".to_owned()),
         Some(0) => {}
         Some(lost) => notes.push(format!(
-            "Flows are lower bounds: {lost} packets are missing from them."
+            "Flows are lower bounds: {} missing from them.",
+            counted(lost, "packet")
         )),
     }
     for (name, sample) in &context.interfaces {
@@ -234,7 +239,8 @@ impl FlowRow {
             seconds_text(self.duration_s),
             format!(
                 "{} + {} packets",
-                self.forward.packets, self.reverse.packets
+                count(self.forward.packets),
+                count(self.reverse.packets)
             ),
         ];
         parts.extend(self.forward.tcp_flags.clone());

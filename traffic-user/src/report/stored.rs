@@ -8,6 +8,7 @@ use traffic_ebpf::{protocol::Protocol, tally::Count};
 use super::{
     Report, Source,
     assemble::{self, Interface, Run, RunTotals, Stored, rfc3339},
+    number::counted,
     stored_flows,
 };
 use crate::{
@@ -49,9 +50,8 @@ pub fn report(asked: &Asked, answer: &Answer) -> Report {
         notes.push(FILTERED.to_owned());
     } else if in_bars < total {
         notes.push(format!(
-            "{} packets are in no bar: their rows were lost on the way, and only later ones tell \
-             of them.",
-            total - in_bars
+            "{} in no bar: their rows were lost on the way, and only later ones tell of them.",
+            counted(total - in_bars, "packet")
         ));
     }
     let account = match &asked.filter {

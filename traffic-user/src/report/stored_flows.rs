@@ -7,6 +7,7 @@ use traffic_ebpf::protocol::Protocol;
 use super::{
     AddressRow, Ledger, Report,
     flows::{FlowTable, flow_row},
+    number::counted,
     stored::{Asked, interface_name},
 };
 use crate::{
@@ -118,27 +119,27 @@ fn note(asked: &Asked, table: &FlowTable, ledger: &Ledger) -> Option<String> {
     let evicted = table.ended.get(EndReason::LackOfResources.label());
     if let Some(evicted) = evicted.filter(|evicted| **evicted > 0) {
         notes.push(format!(
-            "{evicted} flows were cut short, because too many were live (--max-flows)."
+            "{} cut short, because too many were live (--max-flows).",
+            counted(*evicted, "flow")
         ));
     }
     if let Some(lost) = ledger.summaries_lost.filter(|lost| *lost > 0) {
-        notes.push(format!(
-            "{lost} packets are in no flow: their summaries were lost."
-        ));
+        let lost = counted(lost, "packet");
+        notes.push(format!("{lost} in no flow: the summaries were lost."));
     }
     // Of interfaces, and with a filter, it is not known how many there should be.
     if let (None, Some(delivered)) = (&asked.filter, ledger.summaries_delivered) {
         let told = table.packets + table.other_packets;
         if told < delivered {
             notes.push(format!(
-                "{} packets are not in them: their flows go on, or their rows wait or were lost \
-                 (export_waiting and export_lost in the ledgers of the captures).",
-                delivered - told
+                "{} not in them: flows go on, or rows wait or were lost (export_waiting and \
+                 export_lost in the ledgers of the captures).",
+                counted(delivered - told, "packet")
             ));
         } else if told > delivered {
             notes.push(format!(
-                "They have {} packets from before this time: a flow counts whole, when it ended.",
-                told - delivered
+                "{} in them from before this time: a flow counts whole, when it ended.",
+                counted(told - delivered, "packet")
             ));
         }
     }

@@ -5,17 +5,10 @@ use std::time::Instant;
 use anyhow::{Error, Result, anyhow};
 
 use super::{
-    Capture, End, Outside,
-    compare::OwnCounts,
-    describe::{on_wire, statistics},
-    export::Export,
-    file::CaptureFile,
-    lines::Lines,
-    so_far::run_of,
-    take::Take,
+    Capture, End, Outside, compare::OwnCounts, describe::on_wire, export::Export,
+    file::CaptureFile, file_statistics::Fate, lines::Lines, so_far::run_of, take::Take,
 };
 use crate::{
-    capture_file::InterfaceStatistics,
     command::{ipfix, packet_log::PacketLog},
     diagnostics,
     fleet::flows::FlowRows,
@@ -55,7 +48,7 @@ impl Capture<'_> {
         }
         self.session.detach();
         let target = self.take.file.as_ref().map(CaptureFile::target);
-        let (written, failure) = close_outputs(&mut self.take, &counted.statistics());
+        let (written, failure) = close_outputs(&mut self.take, &counted);
         let live = counted.live(!self.args.counters_only, written);
         let run = run_of(self.args, &counted.attached, live, self.notes);
         let mut report = assemble::report(self.take.stages, run);
@@ -86,14 +79,14 @@ impl Capture<'_> {
 }
 
 impl Counted {
-    fn statistics(&self) -> Vec<InterfaceStatistics> {
-        statistics(
-            &self.snapshot,
-            &self.attached,
-            &self.now,
-            self.started_ns,
-            self.duration_ns,
-        )
+    /// Wall-clock nanoseconds at which the gate closed.
+    fn ended_ns(&self) -> u64 {
+        self.started_ns + self.duration_ns
+    }
+
+    /// What became of the frames, by interface.
+    fn fates(&self) -> Vec<Fate> {
+        Fate::of_interfaces(&self.snapshot.places, &self.attached, &self.now)
     }
 
     fn live(&self, summaries: bool, written: Option<Written>) -> Live {
@@ -132,11 +125,9 @@ impl Counted {
 
 /// Closes the outputs of the packets: what became of the frames, which are written where there is a
 /// file and else printed, and the first failure.
-fn close_outputs(
-    take: &mut Take,
-    statistics: &[InterfaceStatistics],
-) -> (Option<Written>, Option<Error>) {
-    let file = take.file.take().map(|file| file.finish(statistics));
+fn close_outputs(take: &mut Take, counted: &Counted) -> (Option<Written>, Option<Error>) {
+    let file = take.file.take();
+    let file = file.map(|file| file.finish(&counted.fates(), counted.ended_ns()));
     let (written, file_failure) = file.unzip();
     let (printed, lines_failure) = take.lines.take().map(Lines::finish).unzip();
     let log_failure = take.log.take().and_then(|log| PacketLog::finish(log).err());
