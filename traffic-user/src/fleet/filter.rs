@@ -230,8 +230,8 @@ impl AddressRange {
 }
 
 fn hex(address: &[u8; 16]) -> String {
-    let digits: String = address.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("toFixedString(unhex('{digits}'), 16)")
+    let number = u128::from_be_bytes(*address);
+    format!("toFixedString(unhex('{number:032x}'), 16)")
 }
 
 #[cfg(test)]

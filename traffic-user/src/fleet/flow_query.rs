@@ -140,14 +140,15 @@ pub(super) struct ProtocolRow {
 impl ProtocolRow {
     /// The leaf class of the packets.
     pub(super) fn leaf(&self) -> Leaf {
-        match Protocol::from_ip_proto(self.ip_proto) {
-            Protocol::Tcp if self.is_dns > 0 => Leaf::Whole(Protocol::DnsTcp),
-            Protocol::Udp if self.is_dns > 0 => Leaf::Whole(Protocol::DnsUdp),
-            protocol if protocol.is_numbered() => Leaf::Numbered(Class {
+        let protocol = Protocol::from_ip_proto(self.ip_proto);
+        match (protocol.is_tcp(), protocol.is_udp(), self.is_dns > 0) {
+            (true, _, true) => Leaf::Whole(Protocol::DnsTcp),
+            (_, true, true) => Leaf::Whole(Protocol::DnsUdp),
+            _ if protocol.is_numbered() => Leaf::Numbered(Class {
                 protocol,
                 number: self.ip_proto.into(),
             }),
-            protocol => Leaf::Whole(protocol),
+            _ => Leaf::Whole(protocol),
         }
     }
 }
