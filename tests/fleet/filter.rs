@@ -168,7 +168,7 @@ fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
-/// A frame from one host of 10.1.0.0/24 or 2001:db8::/32 to another; ICMP are echoes of IPv4 or
+/// A frame from one host of 10.1.0.0/24 or `2001:db8::/32` to another; ICMP are echoes of IPv4 or
 /// IPv6.
 fn frame(tags: &[u16], version: u8, protocol: u8, hosts: (u8, u8), ports: (u16, u16)) -> Vec<u8> {
     let mut payload = vec![0; 40];
