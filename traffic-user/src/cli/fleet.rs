@@ -5,16 +5,19 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::OutputArgs;
-use crate::fleet::target::{Target, is_name};
+use super::{OutputArgs, size::parse_bytes};
+use crate::fleet::{
+    filter::Filter,
+    target::{Target, is_name},
+};
 
 /// Where a capture sends its rows.
 #[derive(Args, Clone, Debug)]
 pub struct ExportArgs {
     /// Send the traffic as rows to ClickHouse: `clickhouse://[USER@]HOST[:PORT]/DB`, or
     /// `clickhouses://` for TLS; the port is that of HTTP. The password is read from
-    /// `TRAFFIC_CLICKHOUSE_PASSWORD` or --password-file.
-    #[arg(long, value_name = "URL")]
+    /// `TRAFFIC_CLICKHOUSE_PASSWORD` or --password-file. Builds flows, except with --counters-only.
+    #[arg(long, value_name = "URL", group = "flow_use")]
     pub to: Option<Target>,
     /// Read the password for --to from the first line of this file.
     #[arg(long, value_name = "FILE", requires = "to")]
@@ -57,6 +60,11 @@ pub struct ReportArgs {
     /// Interface of those hosts; repeat for several. Default: all.
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
+    /// Only packets of flows that this selects, in the language of tcpdump: `host`, `net`, `port`,
+    /// `portrange` with `src` and `dst`, `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `igmp`, `ip`, `ip6`,
+    /// `proto`, `vlan`, `and`, `or`, `not`. Everything in the report is then told by stored flows.
+    #[arg(short, long, value_name = "EXPR")]
+    pub filter: Option<Filter>,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -156,34 +164,12 @@ fn parse_cluster(text: &str) -> Result<String, String> {
 
 /// Reads `512M`, `4096` (bytes).
 fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" => 1,
-        "K" | "KIB" => 1 << 10,
-        "M" | "MIB" => 1 << 20,
-        "G" | "GIB" => 1 << 30,
-        other => return Err(format!("unknown unit {other} (allowed: K, M, G)")),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size (examples: 1G, 512M)".to_owned())?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "too large".to_owned())
+    parse_bytes(text, 1, "1G, 512M")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_size("1G"), Ok(1 << 30));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        for wrong in ["", "1T", "x", "99999999999G"] {
-            assert!(parse_size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn moments_are_ago_or_in_the_calendar() {

@@ -18,7 +18,8 @@ use tokio::{
 const TICK: Duration = Duration::from_millis(40);
 /// The same while nobody does: a wake-up of an idle processor costs as much as thousands of packets.
 const TICK_UNWATCHED: Duration = Duration::from_millis(200);
-/// How often the capture file is flushed: a killed capture loses at most a second.
+/// Time between two flushes of files, which ticks that come late do not make longer than a second:
+/// that is what a killed capture loses at most.
 const FLUSH: Duration = Duration::from_millis(800);
 
 pub(super) async fn at(deadline: Option<Instant>) {
@@ -32,6 +33,7 @@ pub(super) async fn at(deadline: Option<Instant>) {
 pub(super) struct Ticks {
     prompt: Interval,
     lazy: Interval,
+    /// When a tick was last one to flush at.
     flushed: Instant,
     is_flush: bool,
 }
@@ -48,12 +50,14 @@ impl Ticks {
 
     /// Waits for the next tick; `prompt` where somebody follows the capture.
     pub(super) async fn next(&mut self, prompt: bool) {
-        let now = if prompt {
-            self.prompt.tick().await
+        let interval = if prompt {
+            &mut self.prompt
         } else {
-            self.lazy.tick().await
+            &mut self.lazy
         };
-        self.is_flush = now >= self.flushed + FLUSH;
+        interval.tick().await;
+        let now = Instant::now();
+        self.is_flush = now.duration_since(self.flushed) >= FLUSH;
         if self.is_flush {
             self.flushed = now;
         }
