@@ -32,6 +32,7 @@ impl Capture<'_> {
         let mut ticks = Ticks::new();
         let mut more = false;
         loop {
+            let prompt = self.is_followed();
             tokio::select! {
                 biased;
                 request = self.outside.signals.next() => {
@@ -47,7 +48,7 @@ impl Capture<'_> {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
-                () = ticks.next(self.is_followed()) => {
+                () = ticks.next(prompt) => {
                     self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
