@@ -3,6 +3,7 @@
 mod cases;
 mod goals;
 mod report;
+mod sections;
 
 use std::{
     fs,
@@ -20,8 +21,9 @@ use traffic_tests::netns::{VETH, VethOptions, VethPair};
 
 pub(crate) use self::cases::is_installed;
 use self::{
-    cases::{Case, Kept, Load, Section, sections},
+    cases::{Case, Kept},
     goals::Goal,
+    sections::{Load, Section, sections},
 };
 use crate::{
     Programs, empty,
