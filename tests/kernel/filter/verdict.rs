@@ -80,10 +80,11 @@ struct Outcome {
 /// so unless time does not matter every other program goes to TC, and the rest to XDP.
 pub(crate) fn ways(number: usize) -> Vec<PacketProgram> {
     let all = [PacketProgram::Ingress, PacketProgram::XdpFrags];
+    let all = &all[..=usize::from(Need::XdpFrames.is_there())];
     if Need::Long.is_there() {
         all.to_vec()
     } else {
-        vec![all[number % 2]]
+        vec![all[number % all.len()]]
     }
 }
 

@@ -17,7 +17,7 @@ use crate::process;
 pub(crate) const NEWEST: &str = "newest";
 
 /// Modules that the tests use; what they need comes with them.
-pub(crate) const MODULES: [&str; 10] = [
+pub(crate) const MODULES: [&str; 14] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
@@ -28,6 +28,11 @@ pub(crate) const MODULES: [&str; 10] = [
     "macvlan",
     "sch_netem",
     "wireguard",
+    // The disk.
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
 ];
 
 /// A kernel below `target/`.

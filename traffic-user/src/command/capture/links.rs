@@ -67,6 +67,7 @@ impl Capture {
                 } else {
                     "came back"
                 };
+                self.ask_for_all_frames(args, number);
                 let attached = &self.session.attached()[number];
                 let message = format!("{name} {what} and is captured ({})", hooks(attached));
                 self.notes.extend(interface_notes(attached));
@@ -95,9 +96,13 @@ impl Capture {
         if let Some(counts) = &mut self.own_counts {
             counts.add(interface);
         }
+    }
+
+    fn ask_for_all_frames(&self, args: &CaptureArgs, number: usize) {
         if !args.no_promiscuous_mode {
+            let joined = &self.session.attached()[number];
             // That it is not allowed was said when the capture began.
-            let _ = describe::promiscuous(&self.session, std::slice::from_ref(interface));
+            let _ = describe::promiscuous(&self.session, std::slice::from_ref(joined));
         }
     }
 }

@@ -16,11 +16,7 @@ mod stop;
 mod take;
 mod watch;
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    time::{Duration, Instant as Clock},
-};
+use std::{path::Path, process::ExitCode, time::Instant as Clock};
 
 use anyhow::Result;
 use nix::unistd::User;
@@ -29,7 +25,7 @@ use traffic_ebpf::tally::{Counters, Tally};
 
 use self::{
     compare::OwnCounts,
-    describe::{hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
+    describe::{clock_note, hooks, interface_row, notes, on_wire, promiscuous, source, statistics},
     export::Export,
     file::{CaptureFile, link_type},
     lines::Lines,
@@ -208,7 +204,7 @@ impl Capture {
         let session = Session::start(&settings, selected, hook, directions)?;
         let mut notes = notes(session.attached());
         if !args.no_promiscuous_mode {
-            notes.extend(promiscuous(&session, selected));
+            notes.extend(promiscuous(&session, session.attached()));
         }
         Ok(Self {
             session,
@@ -232,11 +228,12 @@ impl Capture {
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
         export::needs(&args.export, &mut policy);
+        if !args.sandbox.no_sandbox {
+            let user = user.as_ref().map(|user| user.uid);
+            self.session.seal(joins(args), user)?;
+        }
         if let Some(user) = user {
             policy.become_user(user);
-        }
-        if !args.sandbox.no_sandbox {
-            self.session.seal(joins(args))?;
         }
         confine::enter(&policy, args.sandbox)?;
         Ok(())
@@ -248,7 +245,8 @@ impl Capture {
         if args.output.quiet > 0 {
             return;
         }
-        for attached in self.session.attached() {
+        let attached = self.session.attached().iter();
+        for attached in attached.filter(|one| one.refused.is_none()) {
             eprintln!(
                 "listening on {} ({}), link-type {}, snapshot length {} bytes",
                 attached.interface.name,
@@ -345,15 +343,11 @@ impl Capture {
     fn before_tick(&mut self, progress: &Progress) -> Result<()> {
         self.session.check()?;
         self.session.flush_waiting();
-        if let Some(step_ns) = self.session.tick_clock() {
+        if let Some(step) = self.session.tick_clock() {
             if let Some(file) = &mut self.take.file {
-                file.clock_was_set(step_ns);
+                file.clock_was_set(step.step_ns);
             }
-            let note = format!(
-                "the clock was set by {:+.3} s during the capture; time stamps follow it",
-                Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64()
-                    * if step_ns < 0 { -1.0 } else { 1.0 }
-            );
+            let note = clock_note(step);
             progress.say(&format!("note: {note}"));
             self.notes.push(note);
         }
