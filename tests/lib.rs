@@ -34,7 +34,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-pub use need::{Need, corpus};
+pub use need::{Need, corpus, corpus_files};
 
 /// One test: a sentence, what it needs, and what it does.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! What a test cannot run without.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, io, path::PathBuf};
 
 use crate::program;
 
@@ -111,6 +111,30 @@ pub fn corpus() -> PathBuf {
     env::var_os(CORPUS)
         .expect("the test declares Need::Corpus")
         .into()
+}
+
+/// All files of [`corpus`], in order.
+///
+/// # Errors
+/// When a directory cannot be listed.
+///
+/// # Panics
+/// As [`corpus`].
+pub fn corpus_files() -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut directories = vec![corpus()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn unset(variable: &str) -> Option<String> {

@@ -6,11 +6,7 @@ use std::{
     fmt::Write as _,
     ops::AddAssign,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::Mutex,
 };
 
 use anyhow::{Result, ensure};
@@ -19,14 +15,14 @@ use traffic_ebpf::{
     parse::{Link, parse},
     record::{EXCERPT_BYTES, ExcerptHeader, FLAG_EGRESS, Headers},
 };
-use traffic_tests::corpus;
+use traffic_tests::corpus_files;
 use traffic_user::{
     capture_file::Run,
     kernel::{Access, Bench, BenchError, PacketProgram, Settings, Sink},
     record::{Direction, PacketRecord},
 };
 
-use crate::{answer::Frame, collect_files, generated, read};
+use crate::{answer::Frame, generated, on_all_cpus, read};
 
 pub(crate) fn generated_packets_are_the_same() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -39,10 +35,7 @@ pub(crate) fn generated_packets_are_the_same() -> Result<()> {
 }
 
 pub(crate) fn every_packet_of_the_corpus_is_the_same() -> Result<()> {
-    let mut files = Vec::new();
-    collect_files(&corpus(), &mut files)?;
-    files.sort();
-    agree(&files)
+    agree(&corpus_files()?)
 }
 
 /// A way for a packet through the kernel.
@@ -174,22 +167,11 @@ impl Report {
 
 /// Sends all packets of `files` all ways, on all CPUs, and prints what was compared.
 fn agree(files: &[PathBuf]) -> Result<()> {
-    let next = AtomicUsize::new(0);
     let report = Mutex::new(Report::default());
-    let work = || -> Result<()> {
-        let mut kernel = Kernel::load()?;
-        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let one = compare_file(&mut kernel, path);
-            report.lock().expect("no thread panicked").add(one);
-        }
+    on_all_cpus(files, Kernel::load, |kernel, path| {
+        let one = compare_file(kernel, path);
+        report.lock().expect("no thread panicked").add(one);
         Ok(())
-    };
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("work does not panic"))
     })?;
     let report = report.into_inner().expect("no thread panicked");
     report.print();

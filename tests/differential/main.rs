@@ -9,7 +9,6 @@ mod tshark_rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -21,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use traffic_tests::{Need, Test, corpus};
+use traffic_tests::{Need, Test, corpus, corpus_files};
 use traffic_user::capture_file::{self, ReadError};
 
 use crate::{
@@ -83,9 +82,7 @@ fn every_form_of_capture_file_agrees_with_tshark() -> Result<()> {
 }
 
 fn every_packet_of_the_corpus_agrees_with_tshark() -> Result<()> {
-    let mut files = Vec::new();
-    collect_files(&corpus(), &mut files)?;
-    files.sort();
+    let files = corpus_files()?;
     let report = agree(&files)?;
     for rule in RULES {
         if let Example::Corpus(name, number) = rule.example {
@@ -107,18 +104,6 @@ fn agree(files: &[PathBuf]) -> Result<Report> {
     let differ = report.disagreements.len();
     ensure!(differ == 0, "{differ} packets differ");
     Ok(report)
-}
-
-fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect_files(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// Outcome of a comparison of many files.
@@ -177,24 +162,36 @@ impl Report {
 
 /// Compares `files` on all CPUs.
 fn compare(files: &[PathBuf]) -> Result<Report> {
-    let tshark = Tshark::new()?;
-    let next = AtomicUsize::new(0);
     let report = Mutex::new(Report::default());
-    let work = || -> Result<()> {
+    on_all_cpus(files, Tshark::new, |tshark, path| {
+        let one = compare_file(tshark, path).with_context(|| path.display().to_string())?;
+        report.lock().expect("no thread panicked").add(one);
+        Ok(())
+    })?;
+    Ok(report.into_inner().expect("no thread panicked"))
+}
+
+/// Does `work` with every one of `files`, on all CPUs, each with a tool of its own.
+fn on_all_cpus<T>(
+    files: &[PathBuf],
+    tool: impl Fn() -> Result<T> + Sync,
+    work: impl Fn(&mut T, &Path) -> Result<()> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<()> {
+        let mut tool = tool()?;
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let one = compare_file(&tshark, path).with_context(|| path.display().to_string())?;
-            report.lock().expect("no thread panicked").add(one);
+            work(&mut tool, path)?;
         }
         Ok(())
     };
     thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().expect("work does not panic"))
-    })?;
-    Ok(report.into_inner().expect("no thread panicked"))
+    })
 }
 
 fn compare_file(tshark: &Tshark, path: &Path) -> Result<Report> {

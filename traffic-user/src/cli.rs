@@ -9,6 +9,7 @@ mod pages;
 mod print;
 mod sandbox;
 mod service;
+mod size;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -32,6 +33,7 @@ pub use print::{PrintArgs, PrintStyleArgs};
 pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
+use self::size::parse_bytes;
 use crate::{
     findings::{Findings, Thresholds},
     report::chart::{ChartKind, SIDES},
@@ -533,18 +535,8 @@ const MIN_BUFFER_BYTES: u32 = 64 << 10;
 
 /// Reads `16M`, `4096` (KiB); rounds up to a power of two.
 fn parse_buffer_size(text: &str) -> Result<u32, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "K" | "KIB" => 1 << 10,
-        "M" | "MIB" => 1 << 20,
-        "G" | "GIB" => 1 << 30,
-        other => return Err(format!("unknown unit {other} (allowed: K, M, G)")),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size (examples: 16M, 4096)".to_owned())?;
-    number
-        .checked_mul(unit)
+    let bytes = parse_bytes(text, 1 << 10, "16M, 4096")?;
+    Some(bytes)
         .filter(|bytes| (1..=1 << 30).contains(bytes))
         .and_then(|bytes| u32::try_from(bytes.next_power_of_two()).ok())
         .map(|bytes| bytes.max(MIN_BUFFER_BYTES))

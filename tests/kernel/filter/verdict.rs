@@ -1,11 +1,11 @@
 //! What a program in the kernel says of frames that no interface carried.
 
-use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use anyhow::{Context as _, Result, ensure};
 use pcap::{Capture, Linktype};
 use traffic_ebpf::{config::LINK_ETHERNET, record::ExcerptHeader};
-use traffic_tests::{Need, corpus};
+use traffic_tests::{Need, corpus_files};
 use traffic_user::{
     capture_file::{self, LinkType, Run},
     filter::{self, Program},
@@ -133,7 +133,7 @@ pub(crate) fn every_expression_takes_the_same_frames_as_libpcap() -> Result<()> 
     let generated = frames();
     let mut found = BTreeSet::new();
     if Need::Corpus.is_there() {
-        collect(&corpus(), &mut found)?;
+        collect(&mut found)?;
     }
     let found: Vec<Vec<u8>> = found.into_iter().collect();
     let stride = if Need::Long.is_there() {
@@ -168,14 +168,9 @@ pub(crate) fn every_expression_takes_the_same_frames_as_libpcap() -> Result<()> 
     Ok(())
 }
 
-/// Every Ethernet frame of the captures below a directory that the programs can be run on.
-fn collect(directory: &Path, frames: &mut BTreeSet<Vec<u8>>) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, frames)?;
-            continue;
-        }
+/// Every Ethernet frame of the corpus that the programs can be run on.
+fn collect(frames: &mut BTreeSet<Vec<u8>>) -> Result<()> {
+    for path in corpus_files()? {
         // Other files lie there too, and captures that end early.
         let _ = capture_file::read(&path, |_, frame| {
             if frame.link_type == LinkType::ETHERNET && frame.data.len() >= 14 {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use traffic_tests::{Need, Test, corpus, program::traffic};
+use traffic_tests::{Need, Test, corpus_files, program::traffic};
 
 use crate::scenes::{SCENES, Scene};
 
@@ -133,9 +133,7 @@ fn thresholds_and_the_switch_hold() -> Result<()> {
 }
 
 fn captures_of_the_corpus_have_few_findings() -> Result<()> {
-    let mut files = Vec::new();
-    collect_files(&corpus(), &mut files)?;
-    files.sort();
+    let files = corpus_files()?;
     let (mut captures, mut with_findings) = (0, 0);
     let mut by_kind = BTreeMap::<String, usize>::new();
     for file in &files {
@@ -203,18 +201,6 @@ fn count(file: &Path, filter: &str) -> Result<u64> {
         let errors = String::from_utf8_lossy(&output.stderr);
         format!("tcpdump '{filter}': {text}{errors}")
     })
-}
-
-fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect_files(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 impl Scene {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::size::parse_bytes;
+
 /// How frames are written.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FileArgs {
@@ -68,19 +70,8 @@ pub enum Condition {
 
 /// Reads `10` (10⁷ bytes), `512K`, `100M`, `1G`.
 fn parse_file_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" => 1_000_000,
-        "K" | "KIB" => 1 << 10,
-        "M" | "MIB" => 1 << 20,
-        "G" | "GIB" => 1 << 30,
-        other => return Err(format!("unknown unit {other} (allowed: K, M, G)")),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size (examples: 10, 512K, 1G)".to_owned())?;
-    number
-        .checked_mul(unit)
+    let bytes = parse_bytes(text, 1_000_000, "10, 512K, 1G")?;
+    Some(bytes)
         .filter(|&bytes| bytes > 0)
         .ok_or_else(|| "a file has 1 to 2^64 bytes".to_owned())
 }

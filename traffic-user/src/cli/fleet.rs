@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::OutputArgs;
+use super::{OutputArgs, size::parse_bytes};
 use crate::fleet::target::{Target, is_name};
 
 /// Where a capture sends its rows.
@@ -156,34 +156,12 @@ fn parse_cluster(text: &str) -> Result<String, String> {
 
 /// Reads `512M`, `4096` (bytes).
 fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" => 1,
-        "K" | "KIB" => 1 << 10,
-        "M" | "MIB" => 1 << 20,
-        "G" | "GIB" => 1 << 30,
-        other => return Err(format!("unknown unit {other} (allowed: K, M, G)")),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a size (examples: 1G, 512M)".to_owned())?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "too large".to_owned())
+    parse_bytes(text, 1, "1G, 512M")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_size("1G"), Ok(1 << 30));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        for wrong in ["", "1T", "x", "99999999999G"] {
-            assert!(parse_size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn moments_are_ago_or_in_the_calendar() {

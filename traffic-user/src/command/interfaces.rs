@@ -66,18 +66,8 @@ mod tests {
     fn a_taken_xdp_hook_is_named() {
         let mut interface = Interface {
             name: "eth0".to_owned(),
-            ifindex: 2,
             hardware_type: 1,
-            mtu: 1500,
-            up: true,
-            state: "up".to_owned(),
-            kind: None,
-            alias: None,
-            mac: None,
-            promiscuity: 0,
-            xdp_programs: Vec::new(),
-            packets: (0, 0),
-            missed: None,
+            ..Interface::default()
         };
         assert!(line(&interface).ends_with("tc, xdp"));
         interface.xdp_programs = vec![17];

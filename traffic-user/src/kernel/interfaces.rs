@@ -111,19 +111,11 @@ impl Interface {
 
     pub(super) fn from_message(message: &LinkMessage) -> Self {
         let mut interface = Self {
-            name: String::new(),
             ifindex: message.header.index,
             hardware_type: message.header.link_layer_type.into(),
-            mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             state: "unknown".to_owned(),
-            kind: None,
-            alias: None,
-            mac: None,
-            promiscuity: 0,
-            xdp_programs: Vec::new(),
-            packets: (0, 0),
-            missed: None,
+            ..Self::default()
         };
         for attribute in &message.attributes {
             interface.read(attribute);

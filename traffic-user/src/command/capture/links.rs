@@ -6,73 +6,54 @@ use super::{
     Capture, End,
     describe::{self, hooks, interface_notes},
     file::link_type,
-    watch::{Change, InterfaceWatch},
+    watch::Change,
 };
-use crate::{
-    cli::CaptureArgs,
-    command::progress::Progress,
-    kernel::{Interface, LinkEvent},
-};
+use crate::kernel::{Interface, LinkEvent};
 
-impl Capture {
+impl Capture<'_> {
     /// Follows an event; the end that it brings, if any.
-    pub(super) fn follow_link(
-        &mut self,
-        args: &CaptureArgs,
-        event: LinkEvent,
-        watch: &mut InterfaceWatch,
-        progress: &Progress,
-    ) -> Result<Option<End>> {
-        for change in watch.follow(event) {
+    pub(super) fn follow_link(&mut self, event: LinkEvent) -> Result<Option<End>> {
+        for change in self.watch.follow(event) {
             match change {
                 Change::Left { ifindex, message } => {
                     self.session.unplug(ifindex)?;
-                    self.remember(&message, progress);
+                    self.remember(&message);
                 }
-                Change::Joined(interface) => self.join(args, interface, watch, progress),
-                Change::Note(message) => self.remember(&message, progress),
-                Change::News(message) => progress.say(&format!("note: {message}")),
+                Change::Joined(interface) => self.join(interface),
+                Change::Note(message) => self.remember(&message),
+                Change::News(message) => self.progress.say(&format!("note: {message}")),
             }
         }
-        Ok(watch.all_gone().map(End::Early))
+        Ok(self.watch.all_gone().map(End::Early))
     }
 
-    fn remember(&mut self, message: &str, progress: &Progress) {
-        progress.say(&format!("note: {message}"));
+    fn remember(&mut self, message: &str) {
+        self.progress.say(&format!("note: {message}"));
         self.notes.push(format!("{message} during the capture"));
     }
 
     /// Takes in an interface that appeared.
-    fn join(
-        &mut self,
-        args: &CaptureArgs,
-        interface: Interface,
-        watch: &mut InterfaceWatch,
-        progress: &Progress,
-    ) {
+    fn join(&mut self, interface: Interface) {
         let name = interface.name.clone();
         let known = self.session.attached().len();
         match self.plug(&interface) {
             Err(reason) => {
-                watch.refused(interface.ifindex);
-                self.remember(
-                    &format!("{name} appeared and is not captured ({reason})"),
-                    progress,
-                );
+                self.watch.refused(interface.ifindex);
+                self.remember(&format!("{name} appeared and is not captured ({reason})"));
             }
             Ok(number) => {
                 let what = if number == known {
-                    self.add(args, &interface);
+                    self.add(&interface);
                     "appeared"
                 } else {
                     "came back"
                 };
-                self.ask_for_all_frames(args, number);
+                self.ask_for_all_frames(number);
                 let attached = &self.session.attached()[number];
                 let message = format!("{name} {what} and is captured ({})", hooks(attached));
                 self.notes.extend(interface_notes(attached));
-                self.remember(&message, progress);
-                watch.joined(interface);
+                self.remember(&message);
+                self.watch.joined(interface);
             }
         }
     }
@@ -91,15 +72,15 @@ impl Capture {
     }
 
     /// Makes room for the frames and numbers of one more interface.
-    fn add(&mut self, args: &CaptureArgs, interface: &Interface) {
-        self.take.add(args, interface);
+    fn add(&mut self, interface: &Interface) {
+        self.take.add(self.args, interface);
         if let Some(counts) = &mut self.own_counts {
             counts.add(interface);
         }
     }
 
-    fn ask_for_all_frames(&self, args: &CaptureArgs, number: usize) {
-        if !args.no_promiscuous_mode {
+    fn ask_for_all_frames(&self, number: usize) {
+        if !self.args.no_promiscuous_mode {
             let joined = &self.session.attached()[number];
             // That it is not allowed was said when the capture began.
             let _ = describe::promiscuous(&self.session, std::slice::from_ref(joined));

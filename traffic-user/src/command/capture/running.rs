@@ -1,0 +1,182 @@
+//! What a capture does until it ends.
+
+use anyhow::Result;
+use tokio::time::Instant;
+use traffic_ebpf::tally::{Counters, Tally};
+
+use super::{
+    Capture, End,
+    describe::clock_note,
+    file::CaptureFile,
+    finish::count_lines,
+    lines::Lines,
+    settings::planned,
+    stop::{Request, Ticks, at},
+};
+use crate::{command::packet_log::PacketLog, kernel::NetworkNamespace};
+
+impl Capture<'_> {
+    /// Moves packets until something ends the capture.
+    pub(super) async fn until_stopped(&mut self) -> Result<End> {
+        let end = self.follow_events().await;
+        self.progress.finish();
+        self.outside.manager.stopping();
+        self.outside.views.leave_terminal();
+        end
+    }
+
+    async fn follow_events(&mut self) -> Result<End> {
+        let deadline = planned(self.args).map(|time| Instant::now() + time);
+        let mut ticks = Ticks::new();
+        let mut more = false;
+        loop {
+            tokio::select! {
+                biased;
+                request = self.outside.signals.next() => {
+                    if self.follow(request)? {
+                        return Ok(End::Done);
+                    }
+                }
+                () = at(deadline) => return Ok(End::Done),
+                () = self.outside.views.stopped() => return Ok(End::Done),
+                event = self.events.next() => {
+                    if let Some(end) = self.follow_link(event)? {
+                        return Ok(end);
+                    }
+                }
+                message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
+                () = ticks.next() => {
+                    more = self.tick(&ticks)?;
+                    if self.has_ended() {
+                        return Ok(End::Done);
+                    }
+                }
+                readable = self.session.readable(), if !more => {
+                    readable?;
+                    more = self.session.drain(&mut self.take);
+                }
+                () = tokio::task::yield_now(), if more => {
+                    more = self.session.drain(&mut self.take);
+                }
+            }
+        }
+    }
+
+    /// Does what a signal asks for; whether that is to end.
+    fn follow(&mut self, request: Request) -> Result<bool> {
+        match (request, &mut self.take.file) {
+            (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
+            (Request::Stop | Request::HangUp, _) => return Ok(true),
+            (Request::Flush, Some(_)) => {
+                self.session.drain(&mut self.take);
+                if let Some(file) = &mut self.take.file {
+                    file.flush();
+                }
+            }
+            (Request::Flush, None) => {}
+            (Request::Counts, _) => {
+                for line in self.counts_so_far()? {
+                    self.progress.say(&line);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Does what is done regularly; whether there is more in the ring.
+    fn tick(&mut self, ticks: &Ticks) -> Result<bool> {
+        self.session.check()?;
+        self.session.flush_waiting();
+        self.follow_clock();
+        let more = self.session.drain(&mut self.take);
+        self.take.tick(self.session.now_ns());
+        self.tick_outputs(ticks.is_flush(), more);
+        if self.progress.is_due() {
+            let summaries_lost = self.session.summaries_lost()?;
+            self.progress
+                .draw(&self.session.counters()?, summaries_lost);
+        }
+        if self.outside.views.is_due() {
+            self.publish()?;
+        }
+        self.export_bin()?;
+        if self.outside.manager.is_due() {
+            let counts = self.counts_so_far()?.join(", ");
+            self.outside.manager.alive(&counts);
+        }
+        Ok(more)
+    }
+
+    /// Notes when the clock was set, or the machine slept.
+    fn follow_clock(&mut self) {
+        let Some(step) = self.session.tick_clock() else {
+            return;
+        };
+        if let Some(file) = &mut self.take.file {
+            file.clock_was_set(step.step_ns);
+        }
+        self.note(clock_note(step));
+    }
+
+    /// Hands on what the outputs gathered: every time where a reader waits for it, else when it is
+    /// time to `flush`. Frames wait while there is `more` to come.
+    fn tick_outputs(&mut self, flush: bool, more: bool) {
+        if let Some(file) = &mut self.take.file {
+            if !more {
+                file.tick();
+            }
+            if file.is_stream() || flush {
+                file.flush();
+            }
+            if flush {
+                file.look_after();
+            }
+        }
+        if let Some(log) = self.take.log.as_mut().filter(|_| flush) {
+            log.flush();
+        }
+        if let Some(lines) = &mut self.take.lines {
+            lines.flush();
+        }
+    }
+
+    /// Whether the kernel has counted enough, or an output takes no more.
+    fn has_ended(&self) -> bool {
+        let take = &self.take;
+        take.file.as_ref().is_some_and(CaptureFile::has_ended)
+            || take.log.as_ref().is_some_and(PacketLog::reader_is_gone)
+            || take.lines.as_ref().is_some_and(Lines::has_ended)
+            || !self.session.is_open()
+    }
+
+    /// tcpdump's closing lines while the capture goes on; lost are frames, because only the end
+    /// tells how many summaries are.
+    fn counts_so_far(&self) -> Result<[String; 3]> {
+        let counters = self.session.counters()?;
+        let sum = |tally| {
+            counters
+                .iter()
+                .map(|place: &Counters| place.tally(tally))
+                .sum()
+        };
+        Ok(count_lines(
+            sum(Tally::Matched),
+            sum(Tally::Seen),
+            sum(Tally::FramesLost),
+        ))
+    }
+
+    /// Tells the user something now, and again in the report.
+    pub(super) fn note(&mut self, note: String) {
+        self.progress.say(&format!("note: {note}"));
+        self.notes.push(note);
+    }
+}
+
+/// Waits for the end of a namespace; for ever without one.
+async fn ended(namespace: Option<&NetworkNamespace>) -> String {
+    match namespace {
+        Some(namespace) => namespace.ended().await,
+        None => std::future::pending().await,
+    }
+}
