@@ -125,7 +125,7 @@ fn accepts<'a>(variants: impl Iterator<Item = &'a Variant>) -> Result<()> {
         accepted += 1;
     }
     println!("{accepted} variants of each program are accepted");
-    for (program, count, with) in most {
+    for (program, count, with) in most.into_iter().filter(|(_, count, _)| *count > 0) {
         println!(
             "{}: at most {count} instructions, with {with}",
             program.name()

@@ -20,12 +20,13 @@ use serde::Deserialize;
 use crate::{
     build::{self, Built, Profile},
     process,
+    processor::Processor,
 };
 use kernel::{Kernel, NEWEST};
 use machine::Machine;
 pub(crate) use outcome::{Column, Outcome};
 use outcome::{Reader, table};
-use packages::Archive;
+pub(crate) use packages::Archive;
 use root::Payload;
 use tools::Tools;
 
@@ -95,10 +96,11 @@ impl Vm {
         } else {
             self.kernels
         };
-        let mut machines = Machines::fetch(&names, self.update)?;
-        if let Some((_, error)) = machines.missing.pop() {
-            return Err(error);
+        let machines = Machines::fetch(&names, self.update)?;
+        for (name, error) in &machines.missing {
+            eprintln!("error: {name}: {error:#}");
         }
+        ensure!(machines.missing.is_empty(), "some kernels are missing");
         let mut payload = if self.debug {
             built_for_debugging()?
         } else {
@@ -135,8 +137,21 @@ impl Machines {
         Self::fetch(&names, false)
     }
 
+    /// One, or why it cannot be had.
+    pub(crate) fn of_kernel(name: &str) -> Result<Self> {
+        let mut machines = Self::fetch(&[name.to_owned()], false)?;
+        machines
+            .missing
+            .pop()
+            .map_or(Ok(machines), |(_, error)| Err(error))
+    }
+
     /// Finds tools and kernels below `target/`, else fetches them.
     fn fetch(names: &[String], update: bool) -> Result<Self> {
+        ensure!(
+            std::env::consts::ARCH == "x86_64",
+            "run on x86-64, the processor that is made in software"
+        );
         let tools = Tools::find_or_fetch()?;
         let (mut kernels, mut missing) = (Vec::new(), Vec::new());
         let mut archive = None;
@@ -179,6 +194,18 @@ impl Machines {
         let columns = self.boot(&payload, Duration::from_mins(minutes))?;
         print!("{}", table(&columns));
         Ok(columns)
+    }
+
+    /// Boots `system`, a root directory with a first process of its own that speaks of tests as
+    /// ours does. It gets the kernel's modules.
+    pub(crate) fn boot_system(&self, system: &Path, limit: Duration) -> Result<Column> {
+        let kernel = self.kernels.first().context("it has one kernel")?;
+        let directory = tempfile::tempdir_in(process::target().join("vm"))
+            .context("make room for a root directory")?;
+        let archive = directory.path().join("root");
+        root::of_system(system, kernel, &self.tools, &archive)?;
+        let console = directory.path().join("console");
+        Ok(run_in(kernel, &archive, &console, &self.tools, limit))
     }
 
     /// Boots the kernels one after the other.
@@ -243,8 +270,9 @@ fn follow(machine: &mut Machine<'_>, column: &mut Column, reader: &mut Reader) -
 
 /// The program and the tests with every library linked in.
 fn built_static() -> Result<Payload> {
-    let built = build::all(Profile::Static)?;
-    let mut cargo = build::static_cargo(&built.object);
+    let processor = Processor::of_this_machine()?;
+    let built = build::all(Profile::Static(processor))?;
+    let mut cargo = build::static_cargo(&built.object, processor)?;
     cargo.args(["test", "--release"]);
     payload(built, cargo)
 }

@@ -143,6 +143,13 @@ fn clean_up(namespace: &Namespace, args: &[&str]) -> Result<String> {
     Ok(said)
 }
 
+/// The process that holds the hooks of a capture.
+fn holder(capture: &Capture) -> Result<u32> {
+    let children = children(capture.id())?;
+    ensure!(children.len() == 1, "{children:?}");
+    Ok(children[0])
+}
+
 fn only_filters_of_killed_captures_are_removed() -> Result<()> {
     let stage = Stage::new()?;
     let right = &stage.pair.right;
@@ -151,15 +158,13 @@ fn only_filters_of_killed_captures_are_removed() -> Result<()> {
     let of_live = filters(right)?;
     let killed_one = || -> Result<u32> {
         let killed = Capture::start(right, &["-i", VETH])?;
-        let id = killed.id();
+        let holder = holder(&killed)?;
         // Neither notices that the other is killed, so nobody gives the hooks back.
         killed.signal(Signal::SIGSTOP)?;
-        for holder in children(id)? {
-            kill(Pid::from_raw(i32::try_from(holder)?), Signal::SIGKILL)?;
-        }
+        kill(Pid::from_raw(holder.try_into()?), Signal::SIGKILL)?;
         killed.signal(Signal::SIGKILL)?;
         killed.finish()?;
-        Ok(id)
+        Ok(holder)
     };
     let killed = killed_one()?;
     let left = filters(right)?;
@@ -170,7 +175,7 @@ fn only_filters_of_killed_captures_are_removed() -> Result<()> {
     let would = format!("would remove: process {killed} has ended");
     ensure!(told.matches(&would).count() == lines, "{told}");
     let removed = clean_up(right, &[])?;
-    let stays = format!("stays: process {} uses it", live.id());
+    let stays = format!("stays: process {} uses it", holder(&live)?);
     ensure!(removed.matches("removed: ").count() == lines, "{removed}");
     ensure!(removed.matches(&stays).count() == lines, "{removed}");
     ensure!(filters(right)? == of_live);

@@ -190,12 +190,12 @@ fn an_interface_that_moves_away_is_let_go_and_taken_back() -> Result<()> {
         capture.wait_for_note("veth0 moved to another network namespace", SOON)?;
         // There nobody captures it, although it may have the same number.
         elsewhere.run(&format!("ip link set {VETH} up"))?;
-        wait_for_carrier(&stage.pair.left)?;
+        stage.pair.left.wait_for_carrier(VETH)?;
         stage.numbered(10, Duration::ZERO)?.join()?;
         elsewhere.run(&format!("ip link set {VETH} netns {}", right.name()))?;
         capture.wait_for_note("veth0 came back and is captured", SOON)?;
         right.run(&format!("ip link set {VETH} up"))?;
-        wait_for_carrier(&stage.pair.left)?;
+        stage.pair.left.wait_for_carrier(VETH)?;
         stage.numbered(10, Duration::ZERO)?.join()?;
         let captured = capture.interrupt()?;
         succeeded(&captured)?;
@@ -208,13 +208,6 @@ fn an_interface_that_moves_away_is_let_go_and_taken_back() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn wait_for_carrier(namespace: &Namespace) -> Result<()> {
-    let read = || namespace.run(&format!("cat /sys/class/net/{VETH}/operstate"));
-    traffic_tests::wait_until("the link to be up", SOON, || {
-        read().is_ok_and(|state| state.trim() == "up")
-    })
 }
 
 fn an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on() -> Result<()> {
@@ -233,7 +226,7 @@ fn an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on() -> Result<()
     capture.wait_for_note("lan0 went down", SOON)?;
     right.run("ip link set lan0 up")?;
     capture.wait_for_note("lan0 is up", SOON)?;
-    wait_for_carrier(&stage.pair.left)?;
+    stage.pair.left.wait_for_carrier(VETH)?;
     stage.numbered(10, Duration::ZERO)?.join()?;
     let captured = capture.interrupt()?;
     succeeded(&captured)?;

@@ -41,6 +41,21 @@ impl Archive {
         .updated()
     }
 
+    /// As [`Archive::of_this_machine`], of packages for another processor, which Debian calls
+    /// `architecture`.
+    ///
+    /// # Errors
+    /// Without apt.
+    pub(crate) fn of_processor(architecture: &str) -> Result<Self> {
+        let directory = room(architecture)?;
+        let mut options = options(&directory);
+        options.extend([
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
+        ]);
+        Self { options }.updated()
+    }
+
     /// Fetches the lists of every suite that holds a kernel.
     ///
     /// # Errors

@@ -117,6 +117,22 @@ pub(crate) fn with_modules(
     write_archive(&kernel.root(), tools, all)
 }
 
+/// Packs a whole system with the modules of `kernel`.
+pub(crate) fn of_system(
+    system: &Path,
+    kernel: &Kernel,
+    tools: &Tools,
+    archive: &Path,
+) -> Result<()> {
+    // `/lib` is a link there, which a directory in a second archive would replace.
+    let modules = system.join("usr/lib/modules");
+    fs::create_dir_all(&modules).context("make room for modules")?;
+    let mut cp = process::command("cp");
+    cp.args(["--recursive", "--no-target-directory"]);
+    process::run(cp.arg(kernel.root().join("lib/modules")).arg(&modules))?;
+    write_archive(system, tools, File::create(archive)?)
+}
+
 fn copy(file: &Path, to: &Path) -> Result<()> {
     fs::copy(file, to).with_context(|| format!("copy {}", file.display()))?;
     Ok(())
