@@ -8,6 +8,7 @@ use super::{
     Capture, End,
     describe::clock_note,
     file::CaptureFile,
+    file_statistics::LeftOut,
     finish::count_lines,
     lines::Lines,
     settings::planned,
@@ -46,6 +47,7 @@ impl Capture<'_> {
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
                 () = ticks.next() => {
+                    self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
                         return Ok(End::Done);
@@ -105,6 +107,23 @@ impl Capture<'_> {
             self.outside.manager.alive(&counts);
         }
         Ok(more)
+    }
+
+    /// Tells the file at hand, where it is not the only one, what is in none.
+    async fn account(&mut self, ticks: &Ticks) -> Result<()> {
+        let Some(file) = self.take.file.as_mut().filter(|file| file.rotates()) else {
+            return Ok(());
+        };
+        // The list of all interfaces of the machine is not for every tick.
+        let now = if ticks.is_flush() {
+            self.events.list().await.ok()
+        } else {
+            None
+        };
+        let places = self.session.counters()?;
+        let attached = self.session.attached();
+        file.learn(&LeftOut::of_interfaces(&places, attached, now.as_ref()));
+        Ok(())
     }
 
     /// Notes when the clock was set, or the machine slept.
