@@ -126,10 +126,14 @@ fn no_arguments_without_a_terminal_is_a_usage_error() -> Result<()> {
 }
 
 fn a_missing_file_is_one_line_and_exits_with_1() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let page = directory.path().join("report.html").display().to_string();
     expect_one_line_about(
-        &traffic(&["read", "no-such-file.pcap"])?,
+        &traffic(&["read", "no-such-file.pcap", "--html", &page])?,
         "no-such-file.pcap",
-    )
+    )?;
+    ensure!(fs::read_dir(&directory)?.next().is_none(), "it left a file");
+    Ok(())
 }
 
 fn a_file_that_is_no_capture_is_one_line_and_exits_with_1() -> Result<()> {

@@ -1,6 +1,6 @@
 //! Formatting, clippy, the warnings of the eBPF build, and documentation.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
@@ -26,5 +26,28 @@ pub(crate) fn run() -> Result<ExitCode> {
             .args(["doc", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "--deny=warnings"),
     )?;
+    fuzz_targets(&object)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The fuzz targets, which are a workspace of their own. They are compiled for the host without a
+/// sanitizer and linked with nothing, so that neither an unstable compiler nor libFuzzer is needed.
+fn fuzz_targets(object: &Path) -> Result<()> {
+    let manifest = ["--manifest-path", "tests/fuzz/Cargo.toml"];
+    process::run(
+        process::cargo()
+            .arg("fmt")
+            .args(manifest)
+            .args(["--", "--check"]),
+    )?;
+    process::run(
+        build::cargo(object)
+            .arg("clippy")
+            .args(manifest)
+            .args(["--locked", "--target-dir"])
+            .arg(process::target())
+            // Anything but libFuzzer's source, which needs a C++ compiler.
+            .env("CUSTOM_LIBFUZZER_PATH", "libfuzzer.a")
+            .args(["--", "--deny=warnings"]),
+    )
 }

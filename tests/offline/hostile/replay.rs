@@ -4,6 +4,8 @@
 mod capture_file;
 #[path = "../../fuzz/checks/dns.rs"]
 mod dns;
+#[path = "../../fuzz/checks/filter.rs"]
+mod filter;
 #[path = "../../fuzz/checks/parse.rs"]
 mod parse;
 #[path = "../../fuzz/checks/round_trip.rs"]
@@ -16,11 +18,12 @@ use anyhow::{Context as _, Result, ensure};
 use crate::files::FILES;
 
 /// What the fuzz targets check.
-const CHECKS: [fn(&[u8]); 4] = [
+const CHECKS: [fn(&[u8]); 5] = [
     parse::check,
     capture_file::check,
     dns::check,
     round_trip::check,
+    filter::check,
 ];
 /// Most bytes of a hostile file that is an input as well.
 const INPUT_BYTES: usize = 4096;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Zoned, fmt::strtime};
+use jiff::{SignedDuration, Zoned, civil::DateTime, fmt::strtime};
 
 /// When a file is left. Without any limit it never is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,6 +189,12 @@ pub struct Names {
     files: u32,
     /// The last name without its number, and how many had it.
     last: (String, u32),
+    /// The local time of the last name.
+    time: DateTime,
+    /// The latest local time of any name, and that name without a mark.
+    latest: (DateTime, String),
+    /// How often the local time went back between two names.
+    set_back: u32,
 }
 
 /// Ends of periods that are looked at for equal names. A minute's worth of seconds, an hour's
@@ -207,6 +213,9 @@ impl Names {
             naming,
             files: 0,
             last: (String::new(), 0),
+            time: DateTime::MIN,
+            latest: (DateTime::MIN, String::new()),
+            set_back: 0,
         }
     }
 
@@ -247,14 +256,21 @@ impl Names {
 
     /// The name of the next file, which begins at `now`.
     ///
+    /// When the clock was set back, or summer time ended, names of times that were there before
+    /// get a mark: no file is overwritten but where the format itself comes round, as `%H` does
+    /// after a day.
+    ///
     /// # Errors
     /// When the name is no format of `strftime(3)`.
     pub fn next(&mut self, now: &Zoned) -> Result<PathBuf, NameError> {
-        let stem = self.stem(now)?;
+        let plain = self.stem(now)?;
+        let mark = self.mark(&plain, now.datetime());
+        let stem = mark.map_or(plain.clone(), |mark| format!("{plain}-{mark}"));
         let repeated = if stem == self.last.0 { self.last.1 } else { 0 };
         self.files += 1;
         let mut name = match self.naming {
             Naming::Numbered { ring: None, .. } if repeated == 0 => stem.clone(),
+            Naming::Numbered { ring: None, .. } if mark.is_some() => format!("{stem}-{repeated}"),
             Naming::Numbered { ring: None, .. } => format!("{stem}{repeated}"),
             Naming::Numbered {
                 ring: Some(count), ..
@@ -269,6 +285,21 @@ impl Names {
             name.push_str(".zst");
         }
         Ok(name.into())
+    }
+
+    /// What tells a name of a time that comes again from that of the first time.
+    fn mark(&mut self, stem: &str, now: DateTime) -> Option<u32> {
+        let Naming::Numbered { timed: true, .. } = self.naming else {
+            return None;
+        };
+        self.set_back += u32::from(now < self.time);
+        self.time = now;
+        let (latest, latest_stem) = &self.latest;
+        let is_taken = now <= *latest || (stem == latest_stem && stem != self.last.0);
+        if now > *latest {
+            self.latest = (now, stem.to_owned());
+        }
+        (is_taken && self.set_back > 0).then_some(self.set_back)
     }
 
     /// The directory that all files lie in or below: what stands before the first part of the name
@@ -410,6 +441,30 @@ mod tests {
     }
 
     #[test]
+    fn times_that_come_again_get_a_mark() {
+        let summer = TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap();
+        let mut names = Names::new(Path::new("%H%M.pcap"), false, numbered(true, None));
+        // The hour from one to two o'clock comes twice on the first Sunday of November.
+        let begin: Timestamp = "2026-11-01T05:00:00Z".parse().unwrap();
+        let given: Vec<_> = (0..6)
+            .map(|half_hours| {
+                let time = begin + SignedDuration::from_mins(30 * half_hours);
+                let name = names.next(&time.to_zoned(summer.clone())).unwrap();
+                name.display().to_string()
+            })
+            .collect();
+        let expected = [
+            "0100.pcap",
+            "0130.pcap",
+            "0100.pcap-1",
+            "0130.pcap-1",
+            "0200.pcap",
+            "0230.pcap",
+        ];
+        assert_eq!(given, expected);
+    }
+
+    #[test]
     fn files_lie_below_a_directory() {
         let directory = |target, timed| {
             let names = Names::new(Path::new(target), false, numbered(timed, None));
@@ -464,6 +519,24 @@ mod tests {
                 now = end + delay;
                 rotation.switch(&at(now));
             }
+        }
+
+        /// Wherever the clock goes, no two files of a capture have the same name.
+        #[test]
+        fn names_do_not_come_again(
+            steps in prop::collection::vec((-400_i64..400, any::<bool>()), 1..80),
+        ) {
+            let mut names = Names::new(Path::new("%Y%m%d-%H%M"), false, numbered(true, None));
+            let mut given = Vec::new();
+            let mut now = 1_000_000;
+            for (step, is_small) in steps {
+                now += if is_small { step.abs() / 100 } else { step };
+                given.push(names.next(&at(now)).unwrap());
+            }
+            let count = given.len();
+            given.sort();
+            given.dedup();
+            prop_assert_eq!(given.len(), count);
         }
 
         /// Every frame lands in exactly one file, files are never longer than the limit allows,

@@ -100,13 +100,13 @@ impl InterfaceDescription {
     }
 }
 
-/// What a capture file says about an interface at the end: counts since the capture began. `None`
-/// where nobody knows.
+/// What a capture file says about an interface at the end: counts from the beginning of this file
+/// on, so that those of several files add up. `None` where nobody knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceStatistics {
-    /// Beginning of the capture, nanoseconds since the Unix epoch.
+    /// Beginning of the file, nanoseconds since the Unix epoch.
     pub start_ns: u64,
-    /// End of the capture, as `start_ns`.
+    /// End of the file, as `start_ns`.
     pub end_ns: u64,
     /// Frames that passed the interface.
     pub received: Option<u64>,
@@ -180,13 +180,26 @@ pub struct CaptureWriter {
 }
 
 impl CaptureWriter {
+    /// Begins a file at `target` in the format that its name asks for, as
+    /// [`CaptureWriter::create_as`].
+    ///
+    /// # Errors
+    /// As [`CaptureWriter::create_as`].
+    pub fn create(target: &Path, interfaces: &[InterfaceDescription]) -> Result<Self, WriteError> {
+        Self::create_as(Format::of(target), target, interfaces)
+    }
+
     /// Begins a file at `target`, emptying one that is there; `-` is stdout, and a name that ends
     /// with `.zst` is compressed. The headers are written at once.
     ///
     /// # Errors
-    /// When the file cannot be written, or a `.pcap` is asked for interfaces of several link types.
-    pub fn create(target: &Path, interfaces: &[InterfaceDescription]) -> Result<Self, WriteError> {
-        let format = Format::of(target);
+    /// When the file cannot be written, or a classic one is asked for interfaces of several link
+    /// types.
+    pub fn create_as(
+        format: Format,
+        target: &Path,
+        interfaces: &[InterfaceDescription],
+    ) -> Result<Self, WriteError> {
         if format == Format::Pcap {
             one_link_type(interfaces.iter().map(|interface| interface.link_type))?;
         }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::output::is_stdout;
@@ -23,7 +24,10 @@ pub(super) struct Input {
 }
 
 /// Opens files; `-` is stdin.
-pub(super) fn open<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Input> {
+///
+/// # Errors
+/// When none can be opened. Where one can, the others say why they cannot when they are read.
+pub(super) fn open<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<Input>> {
     allow_many_files();
     let opened = |path: &Path| {
         if is_stdout(path) {
@@ -35,7 +39,13 @@ pub(super) fn open<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Input> {
         path: path.clone(),
         opened: opened(path),
     };
-    paths.map(input).collect()
+    let mut inputs: Vec<Input> = paths.map(input).collect();
+    if inputs.iter().all(|input| input.opened.is_err())
+        && let Some(Input { path, opened }) = inputs.drain(..).next()
+    {
+        opened.with_context(|| format!("read {}", path.display()))?;
+    }
+    Ok(inputs)
 }
 
 /// What is allowed at most, and not what programs with `select(2)` can bear.

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -68,13 +68,9 @@ impl Outputs {
         let pages: Vec<_> = pages.into_iter().map(Target::new).collect();
         let json: Vec<_> = args.json.iter().cloned().map(Target::new).collect();
         let pictures = plots.iter().map(|(target, ..)| target);
-        for target in json.iter().chain(pictures).chain(&pages) {
-            target.check_writable()?;
-        }
-        if let Some(directory) = &args.csv {
-            fs::create_dir_all(directory)
-                .with_context(|| format!("make {}", directory.display()))?;
-        }
+        let packets = args.packets.clone().map(Target::new);
+        let files = json.iter().chain(pictures).chain(&pages).chain(&packets);
+        files.into_iter().try_for_each(Target::check_writable)?;
         Ok(Self {
             plots,
             csv: args.csv.clone(),
@@ -93,6 +89,7 @@ impl Outputs {
     /// When one cannot be opened.
     pub(super) fn hold(&mut self, policy: &mut Policy) -> Result<()> {
         if let Some(directory) = &self.csv {
+            make_directory(directory)?;
             policy.make_files_in(directory);
         }
         if self.open {
@@ -190,12 +187,19 @@ impl Target {
         let created = options.write(true).create_new(true).open(&self.path);
         let result = match created {
             Ok(_) => fs::remove_file(&self.path),
+            // Opening a pipe waits for its reader, who would take closing it for the end.
+            Err(_) if self.is_pipe() => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 OpenOptions::new().append(true).open(&self.path).map(drop)
             }
             Err(error) => Err(error),
         };
         result.with_context(|| self.describe())
+    }
+
+    fn is_pipe(&self) -> bool {
+        let metadata = self.path.metadata();
+        metadata.is_ok_and(|metadata| metadata.file_type().is_fifo())
     }
 
     /// Opens the file, and leaves what is in it until [`Target::write`].
@@ -233,7 +237,12 @@ fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+fn make_directory(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))
+}
+
 fn write_csv(report: &Report, directory: &Path) -> Result<()> {
+    make_directory(directory)?;
     for table in csv::tables(report) {
         let path = directory.join(table.name).with_extension("csv");
         fs::write(&path, table.to_string()).with_context(|| format!("write {}", path.display()))?;

@@ -33,7 +33,7 @@ pub(super) fn run(args: &PrintArgs) -> Result<ExitCode> {
         stdout: stdout().lock(),
         failure: None,
     };
-    let inputs = input::open(args.read.iter().chain(&args.files));
+    let inputs = input::open(args.read.iter().chain(&args.files))?;
     confine::enter(&Policy::default(), args.sandbox)?;
     let mut failure = None;
     for input in inputs {

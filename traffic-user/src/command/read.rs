@@ -73,8 +73,9 @@ impl Files {
         let writes: Vec<_> = args.write.as_deref().into_iter().collect();
         Ok(Self {
             outputs: Outputs::new(&args.output, &writes)?,
+            // Without anything to read, files of before stay as they are.
+            inputs: input::open(paths(args))?,
             reading: Reading::new(args)?,
-            inputs: input::open(paths(args)),
         })
     }
 
@@ -141,7 +142,7 @@ impl Reading {
         Ok(Self {
             stages: Stages::for_files(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(ipfix::flows(&args.output.flows, args.output.top)),
+                .with_flows(ipfix::flows(&args.output.flows, args.output.top, false)),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,

@@ -9,7 +9,7 @@ use super::{
     Kind, SECOND_NS, Seen, Threshold, Thresholds, be16, network,
     probes::{Probe, Probes},
 };
-use crate::record::Address;
+use crate::{record::Address, report::number::counted};
 
 /// IPv4 addresses whose claims are kept; what comes later is not looked at.
 const MAX_ADDRESSES: usize = 4096;
@@ -105,7 +105,13 @@ impl Claims {
     fn seen(&self, address: Address) -> Seen {
         let claims = self.claims.iter();
         let names: Vec<_> = claims
-            .map(|claim| format!("{} ({} times)", Address::Mac(claim.mac), claim.packets))
+            .map(|claim| {
+                format!(
+                    "{} ({})",
+                    Address::Mac(claim.mac),
+                    counted(claim.packets, "time")
+                )
+            })
             .collect();
         let macs = self.claims.iter().map(|claim| Address::Mac(claim.mac));
         Seen {

@@ -47,6 +47,14 @@ impl Distinct {
             Self::Many(bits) => linear_count(&bits[..]),
         }
     }
+
+    /// What stands before [`Distinct::count`] in a sentence.
+    pub(super) fn about(&self) -> &'static str {
+        match self {
+            Self::None | Self::One(_) | Self::Few(_) => "",
+            Self::Many(_) => "about ",
+        }
+    }
 }
 
 fn set(bits: &mut [u64; WORDS], hash: u64) {

@@ -11,6 +11,7 @@ use super::{Kind, Seen, Threshold, Thresholds, distinct::Distinct, filter, probe
 use crate::{
     dns::Message,
     record::{Address, PacketRecord},
+    report::number::counted,
 };
 
 /// Questions that are remembered: this many of the newest at least, twice as many at most.
@@ -167,11 +168,15 @@ impl DnsSigns {
 
 impl Client {
     fn seen(&self, address: Address) -> Seen {
-        let (unasked, servers) = (self.unasked, self.servers.count());
+        let unasked = self.unasked;
+        let servers = self.servers.count().min(unasked);
         Seen {
             kind: Kind::DnsUnasked,
             summary: format!(
-                "{address} got {unasked} DNS answers from {servers} servers that it had not asked"
+                "{address} got {} from {}{} that it had not asked",
+                counted(unasked, "DNS answer"),
+                self.servers.about(),
+                counted(servers, "server")
             ),
             addresses: [Some(address), self.server].into_iter().flatten().collect(),
             first_ns: self.first_ns,
@@ -189,9 +194,10 @@ impl Domain {
         Seen {
             kind: Kind::DnsTunnel,
             summary: format!(
-                "{} asked for about {names} long names under {} (the longest has {} characters \
-                 in front of it)",
+                "{} asked for {}{} under {} (the longest has {} characters in front of it)",
                 self.client,
+                self.names.about(),
+                counted(names, "long name"),
                 crate::dns::presentation(name).0,
                 self.longest
             ),

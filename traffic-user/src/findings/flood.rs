@@ -9,7 +9,10 @@ use traffic_ebpf::{
 };
 
 use super::{Kind, SECOND_NS, SYN, Seen, Threshold, Thresholds, distinct::linear_count, filter};
-use crate::record::Address;
+use crate::{
+    record::Address,
+    report::number::{count, counted},
+};
 
 /// Places for addresses that may be flooded; a power of two.
 const PLACES: usize = 256;
@@ -19,6 +22,8 @@ const MAX_VICTIMS: usize = 16;
 const MAX_FLOODS: usize = 64;
 /// Words of the bitmap of sources: 32,768 bits tell 300,000 sources apart.
 const SOURCE_WORDS: usize = 512;
+/// Up to so many sources hardly ever share a bit.
+const FEW_SOURCES: u64 = 20;
 /// Packets that are no part of an established connection. The language looks into TCP over IPv4
 /// only.
 const NEW_PACKETS: &str = "not (ip proto 6 and tcp[13] & 0x10 != 0)";
@@ -348,8 +353,11 @@ impl Flood {
             Form::Udp => ("UDP packets", "and answered less than a tenth", "udp"),
             Form::Spoofed => ("packets", "as if their addresses were made up", NEW_PACKETS),
         };
+        let about = if sources > FEW_SOURCES { "about " } else { "" };
         let summary = format!(
-            "{to} got up to {peak} {what} in a second from about {sources} sources, {then}"
+            "{to} got up to {} {what} in a second from {about}{}, {then}",
+            count(peak),
+            counted(sources, "source")
         );
         let expression = format!("{} and {protocol}", filter::to(to));
         Seen {

@@ -5,7 +5,10 @@ use std::{collections::HashMap, hash::BuildHasher};
 use foldhash::quality::RandomState;
 
 use super::{Kind, SECOND_NS, Seen, Threshold, Thresholds, distinct::Distinct, filter};
-use crate::record::Address;
+use crate::{
+    record::Address,
+    report::number::{count, counted},
+};
 
 /// Sources that are watched. When there are more, the less active half is forgotten.
 pub(super) const MAX_SOURCES: usize = 1024;
@@ -80,16 +83,19 @@ impl Probes {
     pub(super) fn scans(&self, thresholds: &Thresholds, all: &mut Vec<Seen>) {
         let least = thresholds.get(Threshold::SynScanTargets);
         for (src, window) in self.best() {
-            let targets = window.targets.count();
+            let targets = window.targets();
             if targets < least || window.answers * 2 >= targets {
                 continue;
             }
-            let (hosts, ports) = (window.hosts.count(), window.ports.count());
+            let (hosts, ports) = (window.count(&window.hosts), window.count(&window.ports));
             all.push(Seen {
                 summary: format!(
-                    "{src} tried about {targets} TCP targets ({ports} ports, {hosts} addresses) \
-                     within a minute, and {} answered",
-                    window.answers
+                    "{src} tried {}{} ({}, {}) within a minute, and {} answered",
+                    window.targets.about(),
+                    counted(targets, "TCP target"),
+                    counted(ports, "port"),
+                    hosts_of(hosts),
+                    count(window.answers)
                 ),
                 numbers: vec![
                     ("targets", targets),
@@ -107,10 +113,12 @@ impl Probes {
         self.swept(
             thresholds.get(Threshold::IcmpSweepTargets),
             |src, window| {
-                let targets = window.targets.count();
+                let targets = window.targets();
                 all.push(Seen {
                     summary: format!(
-                        "{src} sent echo requests to about {targets} addresses within a minute"
+                        "{src} sent echo requests to {}{} within a minute",
+                        window.targets.about(),
+                        hosts_of(targets)
                     ),
                     numbers: vec![("targets", targets)],
                     filter: format!("{} and {}", filter::from(src), filter::echo_request(src)),
@@ -122,10 +130,12 @@ impl Probes {
 
     pub(super) fn arp_sweeps(&self, thresholds: &Thresholds, all: &mut Vec<Seen>) {
         self.swept(thresholds.get(Threshold::ArpSweepTargets), |src, window| {
-            let targets = window.targets.count();
+            let targets = window.targets();
             all.push(Seen {
                 summary: format!(
-                    "{src} asked for about {targets} IPv4 addresses by ARP within a minute"
+                    "{src} asked for {}{} by ARP within a minute",
+                    window.targets.about(),
+                    hosts_of(targets)
                 ),
                 numbers: vec![("targets", targets)],
                 filter: format!("arp and {}", filter::from(src)),
@@ -136,7 +146,7 @@ impl Probes {
 
     fn swept(&self, least: u64, mut each: impl FnMut(Address, &Window)) {
         for (src, window) in self.best() {
-            if window.targets.count() >= least {
+            if window.targets() >= least {
                 each(src, window);
             }
         }
@@ -186,6 +196,18 @@ impl Window {
         }
     }
 
+    /// Different hosts and ports together. Estimates of parts and whole must agree: there are not
+    /// fewer targets than ports or hosts among them.
+    fn targets(&self) -> u64 {
+        let parts = self.count(&self.hosts).max(self.count(&self.ports));
+        self.count(&self.targets).max(parts)
+    }
+
+    /// No more than there were packets, whatever the estimate.
+    fn count(&self, distinct: &Distinct) -> u64 {
+        distinct.count().min(self.packets)
+    }
+
     fn seen(&self, kind: Kind, src: Address) -> Seen {
         Seen {
             kind,
@@ -197,6 +219,14 @@ impl Window {
             numbers: Vec::new(),
             filter: String::new(),
         }
+    }
+}
+
+/// `1 address`, `12 addresses`.
+fn hosts_of(hosts: u64) -> String {
+    match hosts {
+        1 => "1 address".to_owned(),
+        more => format!("{} addresses", count(more)),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Seconds that differ much from those before them.
 
 use super::{Kind, SECOND_NS, Seen, Threshold, Thresholds, filter};
-use crate::record::{Address, PacketRecord};
+use crate::{
+    record::{Address, PacketRecord},
+    report::number::{count, counted},
+};
 
 /// Seconds that a second is compared with.
 const BASE_SECONDS: usize = 10;
@@ -101,8 +104,10 @@ impl Rate {
             all.push(Seen {
                 kind: Kind::RateChange,
                 summary: format!(
-                    "The rate {verb} to {packets} packets in a second, after {mean} per second \
-                     in the ten seconds before"
+                    "The rate {verb} to {} in a second, after {} per second in the ten seconds \
+                     before",
+                    counted(packets, "packet"),
+                    count(mean)
                 ),
                 addresses: change.busiest.into_iter().collect(),
                 first_ns: change.second_ns,

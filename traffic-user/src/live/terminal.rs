@@ -56,6 +56,14 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Whether there is a terminal to show anything on.
+    ///
+    /// # Errors
+    /// Says what there is not.
+    pub fn check() -> io::Result<()> {
+        output().map(drop)
+    }
+
     /// Takes the terminal and shows `reports` on it. Lines that are said meanwhile are shown, and
     /// printed once the terminal is free again.
     ///

@@ -13,6 +13,7 @@ use super::{
     ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, estimate,
     flows::{self, FlowTable},
     hierarchy,
+    number::{count, counted},
 };
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
@@ -437,9 +438,10 @@ fn findings_note(findings: Option<&Findings>, omitted: usize, ledger: &Ledger) -
     let mut notes = Vec::new();
     if lost > 0 || ledger.excerpts_lost > 0 {
         notes.push(format!(
-            "Findings may be missing, and their numbers are lower bounds: {lost} summaries and {} \
+            "Findings may be missing, and their numbers are lower bounds: {} summaries and {} \
              excerpts were lost.",
-            ledger.excerpts_lost
+            count(lost),
+            count(ledger.excerpts_lost)
         ));
     }
     if omitted > 0 {
@@ -508,7 +510,8 @@ fn tables_note(tables: &Tables, ledger: &Ledger) -> Option<String> {
         None => notes.push("No per-address tables: only counters were asked for.".to_owned()),
         Some(0) => {}
         Some(lost) => notes.push(format!(
-            "Tables, sizes and times are lower bounds: {lost} packets are missing from them."
+            "Tables, sizes and times are lower bounds: {} missing from them.",
+            counted(lost, "packet")
         )),
     }
     if let Some(error) = tables.unique_sources_error {
@@ -525,9 +528,9 @@ fn tables_note(tables: &Tables, ledger: &Ledger) -> Option<String> {
     ] {
         if table.max_missed > 0 {
             notes.push(format!(
-                "More than {bound} {name}: each row is a lower bound, short by at most {} \
-                 packets.",
-                table.max_missed
+                "More than {} {name}: each row is a lower bound, short by at most {}.",
+                count(bound as u64),
+                counted(table.max_missed, "packet")
             ));
         }
     }
@@ -676,10 +679,7 @@ pub(super) mod tests {
         assert_eq!((ledger.unparsed, ledger.history_evicted), (1, 2));
         assert!(ledger.balanced);
         let note = report.tables_note.as_deref().unwrap();
-        assert!(
-            note.contains("lower bounds: 1 packets are missing"),
-            "{note}"
-        );
+        assert!(note.contains("lower bounds: 1 packet missing"), "{note}");
     }
 
     #[test]

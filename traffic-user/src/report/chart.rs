@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     Report,
-    number::{bits_per_second, count, per_second, printable, seconds},
+    number::{bits_per_second, count, counted, packets_per_second, printable, seconds},
 };
 
 /// Width and height in pixels, where nothing else is asked for.
@@ -254,14 +254,13 @@ fn summary(report: &Report, kind: ChartKind) -> String {
         None => String::new(),
     };
     let mut parts = vec![format!(
-        "{about}{} {} in {}",
-        count(packets),
-        if packets == 1 { "packet" } else { "packets" },
+        "{about}{} in {}",
+        counted(packets, "packet"),
         seconds(report.duration_s)
     )];
     let rates = &report.rates;
     let (bars, note) = match kind {
-        ChartKind::Histogram => (true, format!("peak {}", per_second(rates.peak_pps))),
+        ChartKind::Histogram => (true, format!("peak {}", packets_per_second(rates.peak_pps))),
         ChartKind::Throughput => (true, format!("peak {}", bits_per_second(rates.peak_bps))),
         ChartKind::ProtocolShare => (false, String::new()),
         ChartKind::FrameSizes => (false, sizes_note(report)),
@@ -281,7 +280,7 @@ fn summary(report: &Report, kind: ChartKind) -> String {
 }
 
 fn sources_note(report: &Report) -> String {
-    let different = format!("{} different sources", count(report.unique_sources));
+    let different = counted(report.unique_sources, "different source");
     match &report.tables_note {
         Some(note) => format!("{different}{SEPARATOR}{}", printable(note)),
         None => different,

@@ -13,7 +13,7 @@ use super::{
     AddressRow, Report, Source,
     flows::{FlowRow, FlowSideRow, FlowTable},
     hierarchy,
-    number::{bits_per_second, bytes, count, per_second, printable, seconds},
+    number::{bits_per_second, bytes, count, counted, packets_per_second, printable, seconds},
     series::{self, Series},
     verdict::{self, Completeness},
 };
@@ -21,10 +21,10 @@ use super::{
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 /// SHA-256 of [`STYLE`] and [`SCRIPT`] in base64, by which the page allows these and no others.
-const STYLE_HASH: &str = "G5dLN8vhBX2ioV/bYFipvWRxLBK2b0X53XKLCXLuum0=";
+const STYLE_HASH: &str = "gWog0UMZ7JP6OfSnUzV7T3Z5p7er9mOSZH3jLpgiR4w=";
 const LIVE_STYLE: &str = include_str!("html/live.css");
 const LIVE_SCRIPT: &str = include_str!("html/live.js");
-const LIVE_STYLE_HASH: &str = "exDvdkeivA5p1CSgSYPuwgtLjMu9EgSyEFLdbVcccys=";
+const LIVE_STYLE_HASH: &str = "loJgd2QtABcjiYkMLpCfVmiwuYDyzhACBFBEv+BsyP4=";
 const LIVE_SCRIPT_HASH: &str = "mAJzepGNDcAKYhvguszZJEHECwEXd7U6Z9MygRfXCVw=";
 const SCRIPT_HASH: &str = "Zym9xu7rV2Dz36GAk6X2C0/sJ32Rs6VWgRLSdhYHmyc=";
 
@@ -181,17 +181,17 @@ fn key_figures(report: &Report) -> String {
         (
             "Bytes",
             format!("{about}{}", bytes(totals.bytes)),
-            format!("{} bytes", count(totals.bytes)),
+            counted(totals.bytes, "byte"),
         ),
         ("Duration", seconds(report.duration_s), String::new()),
         (
             "Mean rate",
-            format!("{about}{}", per_second(rates.mean_pps)),
+            format!("{about}{}", packets_per_second(rates.mean_pps)),
             bits_per_second(rates.mean_bps),
         ),
         (
             "Peak rate",
-            format!("{about}{}", per_second(rates.peak_pps)),
+            format!("{about}{}", packets_per_second(rates.peak_pps)),
             bits_per_second(rates.peak_bps),
         ),
         unique_sources(report),
@@ -209,7 +209,11 @@ fn key_figures(report: &Report) -> String {
 
 fn unique_sources(report: &Report) -> (&'static str, String, String) {
     match report.ledger.summaries_delivered {
-        Some(_) => ("Sources", count(report.unique_sources), String::new()),
+        Some(_) => (
+            "Sources",
+            count(report.unique_sources),
+            "different addresses".to_owned(),
+        ),
         None => ("Sources", "not known".to_owned(), ONLY_COUNTERS.to_owned()),
     }
 }
@@ -238,7 +242,6 @@ fn tables(report: &Report, series: &[Series]) -> String {
         right.push_str(&totals(report));
         right.push_str(&protocol_hierarchy(report));
         right.push_str(&sizes(report));
-        right.push_str(&size_ranges(report));
         right.push_str(&addresses(
             report,
             "Conversations",
@@ -281,12 +284,12 @@ fn findings(report: &Report) -> String {
         };
         let _ = writeln!(
             out,
-            r#"<li class="{0}"><b>{0}</b><div><p><bdi>{1}</bdi></p><p class="when">{2} to {3} · {4} packets</p>{filter}</div></li>"#,
+            r#"<li class="{0}"><b>{0}</b><div><p><bdi>{1}</bdi></p><p class="when">{2} to {3} · {4}</p>{filter}</div></li>"#,
             finding.severity.label(),
             Escaped(&finding.summary),
             Escaped(&clock_time(&finding.first)),
             Escaped(&clock_time(&finding.last)),
-            count(finding.packets),
+            counted(finding.packets, "packet"),
         );
     }
     out.push_str("</ul></section>\n");
@@ -352,10 +355,10 @@ fn initials(flags: &str) -> String {
 fn flows_note(flows: &FlowTable) -> String {
     let ended: u64 = flows.ended.values().sum();
     let mut note = format!(
-        "{} live, {} ended; {} packets belong to no flow, because they are not IP.",
+        "{} live, {} ended; {} in no flow, because not IP.",
         count(flows.live),
         count(ended),
-        count(flows.other_packets)
+        counted(flows.other_packets, "packet")
     );
     if let Some(more) = &flows.note {
         note.push(' ');
@@ -439,7 +442,7 @@ fn dns_messages(report: &Report) -> String {
     let mut all = rows("query", &dns.record_types, dns.queries);
     all.extend(rows("answer", &dns.response_codes, dns.answers));
     let note = format!(
-        "{} queries, {} answers, of them {} failures",
+        "{} queries, {} answers, {} of them failures",
         count(dns.queries),
         count(dns.answers),
         count(dns.failures)
@@ -454,12 +457,26 @@ fn dns_messages(report: &Report) -> String {
 }
 
 /// Frames by range of size.
-fn size_ranges(report: &Report) -> String {
+fn sizes(report: &Report) -> String {
     let Some(sizes) = &report.sizes else {
-        return String::new();
+        return Table {
+            title: "Frame sizes",
+            note: "Not known: only summaries carry sizes, and none came.",
+            columns: &[],
+            rows: Vec::new(),
+        }
+        .exact();
     };
-    let frames = sizes.histogram.iter().map(|range| range.packets).sum();
-    let rows = sizes.histogram.iter().map(|range| {
+    let note = format!(
+        "Smallest {}, median {}, 95 % at most {}, longest {} bytes.",
+        count(sizes.min.into()),
+        count(sizes.median.into()),
+        count(sizes.p95.into()),
+        count(sizes.max.into())
+    );
+    let ranges = sizes.occupied();
+    let frames = ranges.iter().map(|range| range.packets).sum();
+    let rows = ranges.iter().map(|range| {
         vec![
             Cell::Text(range.label()),
             Cell::Count(range.packets),
@@ -467,8 +484,8 @@ fn size_ranges(report: &Report) -> String {
         ]
     });
     Table {
-        title: "Frame size distribution",
-        note: "",
+        title: "Frame sizes",
+        note: &note,
         columns: &["Size in bytes", "Frames", "Share"],
         rows: rows.collect(),
     }
@@ -507,29 +524,29 @@ fn totals(report: &Report) -> String {
         ]
     };
     let wire = |name: &str, value: Option<u64>| {
-        let value = value.map_or_else(
-            || Cell::Unknown("a file, or a hook before reassembly, holds no segment counts"),
-            Cell::Count,
-        );
+        let value = value.map_or_else(|| Cell::Unknown("not every hook can tell"), Cell::Count);
         vec![
             Cell::Text(name.to_owned()),
             value,
             Cell::Text(String::new()),
         ]
     };
+    let mut rows = vec![
+        row("All", totals.packets),
+        row("IPv4", totals.ip),
+        row("IPv6", totals.ip6),
+        row("TCP, with DNS", totals.tcp),
+        row("UDP, with DNS", totals.udp),
+    ];
+    if !matches!(report.source, Source::Files { .. }) {
+        rows.push(wire("Packets on the wire", totals.wire_packets));
+        rows.push(wire("Bytes on the wire", totals.wire_bytes));
+    }
     Table {
         title: "Totals",
         note: "These overlap. A frame is what the hook saw: offloads join segments of the wire.",
         columns: &["", "Frames", "Share"],
-        rows: vec![
-            row("All", totals.packets),
-            row("IPv4", totals.ip),
-            row("IPv6", totals.ip6),
-            row("TCP, with DNS", totals.tcp),
-            row("UDP, with DNS", totals.udp),
-            wire("Packets on the wire", totals.wire_packets),
-            wire("Bytes on the wire", totals.wire_bytes),
-        ],
+        rows,
     }
     .plain()
 }
@@ -554,7 +571,7 @@ fn addresses(report: &Report, title: &str, rows: &[AddressRow], note: &str) -> S
 
 fn address_cells(row: &AddressRow, packets: u64) -> Vec<Cell> {
     vec![
-        Cell::Code(row.address.clone()),
+        Cell::Code(row.address.replace("<->", "↔")),
         Cell::Count(row.packets),
         Cell::Share(row.packets, packets),
         Cell::Bytes(row.bytes),
@@ -601,29 +618,6 @@ fn malformed(report: &Report) -> String {
     .card()
 }
 
-fn sizes(report: &Report) -> String {
-    let row = |name: &str, value: Option<u32>| {
-        let value = value.map_or(
-            Cell::Unknown("only summaries carry sizes, and none came"),
-            |bytes| Cell::Count(bytes.into()),
-        );
-        vec![Cell::Text(name.to_owned()), value]
-    };
-    let sizes = report.sizes.as_ref();
-    Table {
-        title: "Frame sizes",
-        note: "",
-        columns: &["", "Bytes"],
-        rows: vec![
-            row("Smallest", sizes.map(|s| s.min)),
-            row("Median", sizes.map(|s| s.median)),
-            row("95 % are at most", sizes.map(|s| s.p95)),
-            row("Longest", sizes.map(|s| s.max)),
-        ],
-    }
-    .exact()
-}
-
 fn ledger(report: &Report) -> String {
     let ledger = &report.ledger;
     let row = |name: &str, frames| vec![Cell::Text(name.to_owned()), Cell::Count(frames)];
@@ -639,8 +633,7 @@ fn ledger(report: &Report) -> String {
         summaries("Summaries delivered", ledger.summaries_delivered),
         summaries("Summaries lost", ledger.summaries_lost),
     ];
-    let frames_lost = ledger.frames_lost.ring_full + ledger.frames_lost.write_failed;
-    if ledger.frames_sampled_out + ledger.frames_written + frames_lost > 0 {
+    if ledger.has_file() {
         rows.extend([
             row("Frames between the sampled ones", ledger.frames_sampled_out),
             row("Frames written", ledger.frames_written),
@@ -692,10 +685,7 @@ fn origin(report: &Report) -> String {
         } => vec![
             ("Filter", or(filter, "none, everything")),
             ("Sampling of frames", sampling(*sample)),
-            (
-                "Snapshot length",
-                format!("{} bytes", count((*snaplen).into())),
-            ),
+            ("Snapshot length", counted((*snaplen).into(), "byte")),
             ("Host", host.clone()),
             ("Kernel", kernel.clone()),
         ],
@@ -913,8 +903,8 @@ mod tests {
         report.ledger.summaries_delivered = None;
         let page = render(&report);
         assert!(page.contains("<dt>Sources</dt><dd>not known</dd>"));
-        assert!(page.contains("not known (a file, or a hook before reassembly"));
-        assert!(page.contains("not known (only summaries carry sizes"));
+        assert!(page.contains("not known (not every hook can tell"));
+        assert!(page.contains("Not known: only summaries carry sizes"));
         assert!(page.contains("not known (only counters were asked for)"));
     }
 
@@ -946,7 +936,7 @@ mod tests {
 
     /// Every element that needs an end has one, in order.
     fn assert_well_formed(page: &str) {
-        const VOID: [&str; 2] = ["meta", "!doctype"];
+        const VOID: [&str; 3] = ["meta", "wbr", "!doctype"];
         let mut open: Vec<&str> = Vec::new();
         let page = page.replace(STYLE, "").replace(SCRIPT, "");
         for tag in page.split('<').skip(1) {

@@ -17,6 +17,7 @@ mod scale;
 pub(crate) mod schema;
 pub(crate) mod series;
 pub mod stored;
+mod stored_flows;
 pub mod text;
 pub(crate) mod verdict;
 
@@ -358,6 +359,19 @@ pub struct Sizes {
     pub histogram: Vec<SizeRange>,
 }
 
+impl Sizes {
+    /// [`Sizes::histogram`] without the empty ranges before the first frame and after the last.
+    pub(crate) fn occupied(&self) -> &[SizeRange] {
+        let has_frames = |range: &SizeRange| range.packets > 0;
+        let first = self.histogram.iter().position(has_frames);
+        let last = self.histogram.iter().rposition(has_frames);
+        match (first, last) {
+            (Some(first), Some(last)) => &self.histogram[first..=last],
+            _ => &[],
+        }
+    }
+}
+
 /// Frames of similar size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SizeRange {
@@ -453,6 +467,14 @@ pub struct Ledger {
     pub in_flight: Option<u64>,
     /// Whether every identity holds. They are judged when the run has ended; until then `true`.
     pub balanced: bool,
+}
+
+impl Ledger {
+    /// Whether there are frames that a capture file has, or should have.
+    pub(crate) fn has_file(&self) -> bool {
+        let lost = self.frames_lost.ring_full + self.frames_lost.write_failed;
+        self.frames_sampled_out + self.frames_written + lost > 0
+    }
 }
 
 /// Frames lost, by cause.

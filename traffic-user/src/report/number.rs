@@ -5,6 +5,11 @@ pub(crate) fn count(n: u64) -> String {
     group(&n.to_string())
 }
 
+/// `1 frame`, `12,345 frames`: `one` is what a single one is called, and takes an s.
+pub(crate) fn counted(n: u64, one: &str) -> String {
+    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// `1234567.5` as `1,234,567.5`.
 pub(crate) fn group(number: &str) -> String {
     let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
@@ -32,6 +37,11 @@ pub(crate) fn bits_per_second(bps: f64) -> String {
 /// `1,240/s`, `0.25/s`.
 pub(crate) fn per_second(rate: f64) -> String {
     format!("{}/s", significant(rate))
+}
+
+/// `1,240 packets/s`.
+pub(crate) fn packets_per_second(rate: f64) -> String {
+    format!("{} packets/s", significant(rate))
 }
 
 /// `0.0125 s`, `10 s`, `1 h 5 min`, `3 d 4 h`: at most two units.
@@ -95,16 +105,21 @@ fn significant(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return "0".to_owned();
     }
+    let text = fixed(value);
+    if !text.contains('.') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Three digits or more.
+fn fixed(value: f64) -> String {
     // At most 9: nothing here is finer than a nanosecond.
     let decimals = (0..9)
         .find(|&decimals| value.abs() * 10f64.powi(decimals) >= 99.95)
         .unwrap_or(9)
         .unsigned_abs() as usize;
-    let text = format!("{value:.decimals$}");
-    if decimals == 0 {
-        return group(&text);
-    }
-    group(text.trim_end_matches('0').trim_end_matches('.'))
+    group(&format!("{value:.decimals$}"))
 }
 
 fn scaled(value: f64, unit: &str) -> String {
@@ -114,7 +129,12 @@ fn scaled(value: f64, unit: &str) -> String {
         .into_iter()
         .find(|(divisor, _)| value >= *divisor)
         .unwrap_or((1.0, ""));
-    format!("{} {prefix}{unit}", significant(value / divisor))
+    let digits = match prefix {
+        "" => significant(value),
+        // As many digits everywhere, so that numbers stand in columns.
+        _ => fixed(value / divisor),
+    };
+    format!("{digits} {prefix}{unit}")
 }
 
 #[cfg(test)]
@@ -129,6 +149,9 @@ mod tests {
         assert_eq!(group("1234567.25"), "1,234,567.25");
         assert_eq!(bytes(950), "950 B");
         assert_eq!(bytes(1_214_000), "1.21 MB");
+        assert_eq!(bytes(2_000_000), "2.00 MB");
+        assert_eq!(counted(1, "frame"), "1 frame");
+        assert_eq!(counted(1000, "frame"), "1,000 frames");
         assert_eq!(bits_per_second(12_400_000.0), "12.4 Mbit/s");
         assert_eq!(per_second(0.25), "0.25/s");
         assert_eq!(per_second(1240.4), "1,240/s");

@@ -6,19 +6,20 @@ use std::{
 };
 
 use super::{
-    AddressRow, Ledger, Report, Source, Timeline, hierarchy,
-    number::{bits_per_second, per_second, percent, printable, seconds},
+    AddressRow, Ledger, Report, Sizes, Source, Timeline, hierarchy,
+    number::{bits_per_second, count, counted, packets_per_second, percent, printable, seconds},
     verdict,
 };
 
 /// Columns of a label, of packets and of bytes: together 80.
-const LABEL: usize = 46;
+const LABEL: usize = 42;
 const PACKETS: usize = 15;
-const BYTES: usize = 19;
-/// Columns of a DNS name, of its queries and of its answers: together 80.
-const DNS_LABEL: usize = 38;
-const QUERIES: usize = 10;
-const ANSWERS: usize = 32;
+const BYTES: usize = 23;
+/// Columns of a DNS name, of its queries and of the gap before its answers, which go to 80.
+const DNS_LABEL: usize = 36;
+const QUERIES: usize = 9;
+const GAP: usize = 2;
+const ANSWERS: usize = WIDTH - DNS_LABEL - QUERIES - GAP;
 /// Columns of the names in front of single values.
 const FIELD: usize = 22;
 const WIDTH: usize = LABEL + PACKETS + BYTES;
@@ -75,7 +76,12 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
     } else {
         ""
     };
-    writeln!(out, "{about}{packets} packets, {bytes} bytes in {duration}")
+    writeln!(
+        out,
+        "{about}{}, {} in {duration}",
+        counted(packets, "packet"),
+        counted(bytes, "byte")
+    )
 }
 
 fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
@@ -87,11 +93,11 @@ fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
         let severity = finding.severity.label().to_uppercase();
         write_wrapped(out, &format!("{severity} {}", finding.summary))?;
         writeln!(out, "  from    {}", printable(&finding.first))?;
-        let packets = finding.packets;
         writeln!(
             out,
-            "  to      {}, {packets} packets",
-            printable(&finding.last)
+            "  to      {}, {}",
+            printable(&finding.last),
+            counted(finding.packets, "packet")
         )?;
         match finding.filter.chars().count() {
             0 => {}
@@ -193,14 +199,19 @@ fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out)?;
     let nested = format!(
         "IPv4 {}, IPv6 {}, TCP {}, UDP {} (both with DNS)",
-        totals.ip, totals.ip6, totals.tcp, totals.udp
+        count(totals.ip),
+        count(totals.ip6),
+        count(totals.tcp),
+        count(totals.udp)
     );
     write_field(out, &unit("Among them", estimated(report)), &nested)?;
     if matches!(report.source, Source::Files { .. }) {
         return Ok(());
     }
     let wire = match (totals.wire_packets, totals.wire_bytes) {
-        (Some(packets), Some(bytes)) => format!("{packets} packets, {bytes} bytes"),
+        (Some(packets), Some(bytes)) => {
+            format!("{}, {}", counted(packets, "packet"), counted(bytes, "byte"))
+        }
         _ => "not known, because not every hook can tell".to_owned(),
     };
     write_field(out, "On the wire", &wire)?;
@@ -227,7 +238,7 @@ fn write_malformed(out: &mut String, report: &Report) -> fmt::Result {
     let (heading, packets) = ("Malformed headers", unit("packets", estimated(report)));
     writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}")?;
     for (reason, packets) in &report.malformed {
-        writeln!(out, "{reason:<LABEL$}{packets:>PACKETS$}")?;
+        writeln!(out, "{reason:<LABEL$}{:>PACKETS$}", count(*packets))?;
     }
     Ok(())
 }
@@ -240,7 +251,10 @@ fn write_tables(out: &mut String, report: &Report) -> fmt::Result {
     if report.ledger.summaries_delivered.is_none() {
         return Ok(());
     }
-    let sources = format!("Source addresses: {} different", report.unique_sources);
+    let sources = format!(
+        "Source addresses: {} different",
+        count(report.unique_sources)
+    );
     write_table(out, &sources, &report.sources, estimated(report))?;
     write_table(
         out,
@@ -283,11 +297,11 @@ fn write_flows(out: &mut String, report: &Report) -> fmt::Result {
     let Some(flows) = &report.flows else {
         return Ok(());
     };
-    let ended = flows.ended.iter().filter(|(_, count)| **count > 0);
+    let ended = flows.ended.iter().filter(|(_, flows)| **flows > 0);
     let ended: Vec<_> = ended
-        .map(|(reason, count)| format!("{reason} {count}"))
+        .map(|(reason, flows)| format!("{reason} {}", count(*flows)))
         .collect();
-    let mut heading = format!("Flows: {} live", flows.live);
+    let mut heading = format!("Flows: {} live", count(flows.live));
     if !ended.is_empty() {
         write!(heading, ", ended: {}", ended.join(", "))?;
     }
@@ -296,8 +310,11 @@ fn write_flows(out: &mut String, report: &Report) -> fmt::Result {
     write_wrapped(
         out,
         &format!(
-            "In flows {} packets, {} bytes; not IP {} packets, {} bytes",
-            flows.packets, flows.bytes, flows.other_packets, flows.other_bytes
+            "In flows {}, {}; not IP {}, {}",
+            counted(flows.packets, "packet"),
+            counted(flows.bytes, "byte"),
+            counted(flows.other_packets, "packet"),
+            counted(flows.other_bytes, "byte")
         ),
     )?;
     if let Some(note) = &flows.note {
@@ -320,10 +337,10 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
     if dns.queries + dns.answers == 0 {
         return Ok(());
     }
-    let counted = |counts: &BTreeMap<String, u64>| -> String {
+    let listed = |counts: &BTreeMap<String, u64>| -> String {
         let counts: Vec<_> = counts
             .iter()
-            .map(|(name, n)| format!("{name} {n}"))
+            .map(|(name, n)| format!("{name} {}", count(*n)))
             .collect();
         counts.join(", ")
     };
@@ -333,37 +350,38 @@ fn write_dns(out: &mut String, report: &Report) -> fmt::Result {
         &format!(
             "DNS queries{}: {} ({})",
             estimated(report),
-            dns.queries,
-            counted(&dns.record_types)
+            count(dns.queries),
+            listed(&dns.record_types)
         ),
     )?;
-    let answers = format!("DNS answers{}: {}", estimated(report), dns.answers);
+    let answers = format!("DNS answers{}: {}", estimated(report), count(dns.answers));
     if dns.answers == 0 {
         writeln!(out, "{answers}")?;
     } else {
-        let codes = counted(&dns.response_codes);
-        let failures = format!("{answers}, {} of them failures ({codes})", dns.failures);
+        let codes = listed(&dns.response_codes);
+        let failures = count(dns.failures);
+        let failures = format!("{answers}, {failures} of them failures ({codes})");
         write_wrapped(out, &failures)?;
     }
-    let (name, queries, answers) = ("DNS names", "queries", "answers");
-    writeln!(
-        out,
-        "\n{name:<DNS_LABEL$}{queries:>QUERIES$}{answers:>ANSWERS$}"
-    )?;
+    write_dns_names(out, report)
+}
+
+/// Each name with its answers behind it, in as many lines as they need.
+fn write_dns_names(out: &mut String, report: &Report) -> fmt::Result {
+    let (name, queries) = ("DNS names", "queries");
+    writeln!(out, "\n{name:<DNS_LABEL$}{queries:>QUERIES$}  answers")?;
     for row in &report.dns_names {
         let label = format!("{} {}", printable(&row.name), row.record_type);
         let answers = row.answers.iter();
-        let answers: Vec<_> = answers.map(|(code, n)| format!("{code} {n}")).collect();
-        let answers = answers.join(", ");
+        let answers: Vec<_> = answers
+            .map(|(code, n)| format!("{code} {}", count(*n)))
+            .collect();
         write_label::<DNS_LABEL>(out, &label)?;
-        write!(out, "{:>QUERIES$}", row.queries)?;
-        match answers.len() {
-            0 => writeln!(out)?,
-            1..ANSWERS => writeln!(out, "{answers:>ANSWERS$}")?,
-            _ => {
-                writeln!(out)?;
-                write_wrapped(out, &format!("    {answers}"))?;
-            }
+        write!(out, "{:>QUERIES$}", count(row.queries))?;
+        for (line, answers) in wrapped(&answers.join(", "), ANSWERS).iter().enumerate() {
+            let indent = if line == 0 { GAP } else { WIDTH - ANSWERS };
+            let text = format!("{:indent$}{answers}", "");
+            writeln!(out, "{}", text.trim_end())?;
         }
     }
     Ok(())
@@ -377,8 +395,7 @@ fn write_packets_by(out: &mut String, report: &Report) -> fmt::Result {
     let vlans = report.vlans.iter();
     let vlans = vlans.map(|row| (row.id.to_string(), row.packets));
     write_counts(out, "VLANs", vlans.collect(), estimated(report))?;
-    let sizes = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
-    let sizes = sizes.filter(|range| range.packets > 0);
+    let sizes = report.sizes.iter().flat_map(Sizes::occupied);
     let sizes = sizes.map(|range| (format!("{} bytes", range.label()), range.packets));
     write_counts(out, "Frame sizes", sizes.collect(), estimated(report))
 }
@@ -400,7 +417,7 @@ fn write_counts(
         let share = percent(packets, total);
         let label = format!("{name:<LABEL_NAME$}{share:>SHARE$}");
         write_label::<LABEL>(out, &label)?;
-        writeln!(out, "{packets:>PACKETS$}")?;
+        writeln!(out, "{:>PACKETS$}", count(packets))?;
     }
     Ok(())
 }
@@ -410,13 +427,19 @@ fn write_sizes_and_rates(out: &mut String, report: &Report) -> fmt::Result {
     if let Some(sizes) = &report.sizes {
         let text = format!(
             "min {}, median {}, p95 {}, max {}",
-            sizes.min, sizes.median, sizes.p95, sizes.max
+            count(sizes.min.into()),
+            count(sizes.median.into()),
+            count(sizes.p95.into()),
+            count(sizes.max.into())
         );
         write_field(out, "Frame sizes (bytes)", &text)?;
     }
     if report.duration_s > 0.0 {
         let rates = &report.rates;
-        let (mean, peak) = (per_second(rates.mean_pps), per_second(rates.peak_pps));
+        let (mean, peak) = (
+            packets_per_second(rates.mean_pps),
+            packets_per_second(rates.peak_pps),
+        );
         write_field(
             out,
             &unit("Packet rate", estimated(report)),
@@ -445,8 +468,9 @@ fn write_timeline(out: &mut String, timeline: &Timeline, estimated: &str) -> fmt
         .map(|packets| block(*packets, max))
         .collect();
     let heading = format!(
-        "Packets over time{estimated}, {:.3} s each, at most {max}",
-        timeline.bin_seconds
+        "Packets over time{estimated}, {} each, at most {}",
+        seconds(timeline.bin_seconds),
+        count(max)
     );
     writeln!(out, "\n{heading}")?;
     for line in bars.chars().collect::<Vec<_>>().chunks(WIDTH) {
@@ -477,28 +501,31 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
         "NOT BALANCED"
     };
     writeln!(out, "\nLedger: {verdict}")?;
-    let optional = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let optional = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), count);
     for (name, value) in [
-        ("seen", ledger.seen.to_string()),
-        ("  filtered out", ledger.filtered_out.to_string()),
-        ("  matched", ledger.matched.to_string()),
-        ("    of them unparsed", ledger.unparsed.to_string()),
+        ("seen", count(ledger.seen)),
+        ("  filtered out", count(ledger.filtered_out)),
+        ("  matched", count(ledger.matched)),
+        ("    of them unparsed", count(ledger.unparsed)),
         ("summaries delivered", optional(ledger.summaries_delivered)),
         ("summaries lost", optional(ledger.summaries_lost)),
-        ("frames written", ledger.frames_written.to_string()),
-        ("frames sampled out", ledger.frames_sampled_out.to_string()),
-        (
-            "frames lost, ring full",
-            ledger.frames_lost.ring_full.to_string(),
-        ),
-        (
-            "frames lost, write failed",
-            ledger.frames_lost.write_failed.to_string(),
-        ),
-        ("excerpts lost", ledger.excerpts_lost.to_string()),
-        ("history evicted", ledger.history_evicted.to_string()),
     ] {
         writeln!(out, "  {name:<30}{value:>20}")?;
+    }
+    let frames = &ledger.frames_lost;
+    let file = [
+        ("frames written", ledger.frames_written),
+        ("frames sampled out", ledger.frames_sampled_out),
+        ("frames lost, ring full", frames.ring_full),
+        ("frames lost, write failed", frames.write_failed),
+    ];
+    let file = file.into_iter().filter(|_| ledger.has_file());
+    let rest = [
+        ("excerpts lost", ledger.excerpts_lost),
+        ("history evicted", ledger.history_evicted),
+    ];
+    for (name, value) in file.chain(rest) {
+        writeln!(out, "  {name:<30}{:>20}", count(value))?;
     }
     for (name, value) in [
         ("flow records sent (IPFIX)", ledger.ipfix_sent),
@@ -509,7 +536,7 @@ fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
         ("  lost", ledger.export_lost),
     ] {
         if let Some(value) = value {
-            writeln!(out, "  {name:<30}{value:>20}")?;
+            writeln!(out, "  {name:<30}{:>20}", count(value))?;
         }
     }
     Ok(())
@@ -535,7 +562,7 @@ fn write_heading(out: &mut String, heading: &str, estimated: &str) -> fmt::Resul
 
 fn write_row(out: &mut String, label: &str, packets: u64, bytes: u64) -> fmt::Result {
     write_label::<LABEL>(out, label)?;
-    writeln!(out, "{packets:>PACKETS$}{bytes:>BYTES$}")
+    writeln!(out, "{:>PACKETS$}{:>BYTES$}", count(packets), count(bytes))
 }
 
 /// A label too long for its column has a line of its own.
@@ -548,25 +575,38 @@ fn write_label<const COLUMNS: usize>(out: &mut String, label: &str) -> fmt::Resu
     write!(out, "{:<COLUMNS$}", "")
 }
 
-fn write_field(out: &mut String, name: &str, value: &str) -> fmt::Result {
-    writeln!(out, "{name:<FIELD$}{}", printable(value))
+fn write_field(out: &mut String, mut name: &str, value: &str) -> fmt::Result {
+    for line in wrapped(value, WIDTH - FIELD) {
+        writeln!(out, "{name:<FIELD$}{line}")?;
+        name = "";
+    }
+    Ok(())
 }
 
 /// Breaks `text` between words so that no line is longer than the terminal.
 fn write_wrapped(out: &mut String, text: &str) -> fmt::Result {
-    let mut line = String::new();
-    for word in printable(text).split(' ') {
-        let len = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && len > WIDTH {
-            writeln!(out, "{line}")?;
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
+    for line in wrapped(text, WIDTH) {
+        writeln!(out, "{line}")?;
     }
-    writeln!(out, "{line}")
+    Ok(())
+}
+
+/// Lines of `text`, broken between words so that they have at most `width` columns where words
+/// do; one line at least.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in printable(text).split(' ') {
+        let line = lines.last_mut().expect("there is one from the start");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -672,8 +712,8 @@ mod tests {
     const EXPECTED: &str = "\
 1 of 4 summaries lost (25.0 %): counts and histogram are exact, per-address
 tables are lower bounds.
-1 frames are missing from the capture file: 0 found the ring full, 1 could not
-be written.
+1 frame missing from the capture file: 0 found the ring full, 1 could not be
+written.
 4 packets, 300 bytes in 2 s
 
 Findings
@@ -685,61 +725,61 @@ Started               2023-11-14T22:13:20.000000000Z
 First packet          2023-11-14T22:13:20.100000000Z
 Last packet           2023-11-14T22:13:20.500000001Z
 
-Interfaces                                            packets              bytes
-eth0 (EN10MB, in tcx)                                       4                300
+Interfaces                                        packets                  bytes
+eth0 (EN10MB, in tcx)                                   4                    300
 
-Protocols                                             packets              bytes
-dns                                    50.0 %               2                200
-ip-proto-89                            25.0 %               1                 90
-unparsed                               25.0 %               1                 10
-total                                                       4                300
+Protocols                                         packets                  bytes
+dns                                50.0 %               2                    200
+ip-proto-89                        25.0 %               1                     90
+unparsed                           25.0 %               1                     10
+total                                                   4                    300
 
 Among them            IPv4 2, IPv6 1, TCP 0, UDP 2 (both with DNS)
 On the wire           5 packets, 360 bytes
 All other numbers count frames as the hook sees them: a super-frame that the
 kernel or the NIC has joined or will split (GRO, TSO) is one frame.
 
-Protocol hierarchy                                    packets              bytes
-frame                                                       4                300
-  EN10MB                                                    4                300
-    ip                                                      2                200
-      udp                                                   2                200
-        dns                                                 2                200
-    ip6                                                     1                 90
-      ip-proto-89                                           1                 90
-    unparsed                                                1                 10
+Protocol hierarchy                                packets                  bytes
+frame                                                   4                    300
+  EN10MB                                                4                    300
+    ip                                                  2                    200
+      udp                                               2                    200
+        dns                                             2                    200
+    ip6                                                 1                     90
+      ip-proto-89                                       1                     90
+    unparsed                                            1                     10
 
-Malformed headers                                     packets
-truncated_link_header                                       1
+Malformed headers                                 packets
+truncated_link_header                                   1
 
-Tables, sizes and times are lower bounds: 1 packets are missing from them.
+Tables, sizes and times are lower bounds: 1 packet missing from them.
 
-Source addresses: 1 different                         packets              bytes
-0.0.0.0                                                     3                300
+Source addresses: 1 different                     packets                  bytes
+0.0.0.0                                                 3                    300
 
-Destination addresses                                 packets              bytes
-0.0.0.0                                                     3                300
+Destination addresses                             packets                  bytes
+0.0.0.0                                                 3                    300
 
-Conversations                                         packets              bytes
-0.0.0.0 <-> 0.0.0.0                                         3                300
+Conversations                                     packets                  bytes
+0.0.0.0 <-> 0.0.0.0                                     3                    300
 
-Ports (each packet's lower one)                       packets              bytes
-53/udp                                                      3                300
+Ports (each packet's lower one)                   packets                  bytes
+53/udp                                                  3                    300
 
 DNS queries: 1 (A 1)
 DNS answers: 0
 
-DNS names                                queries                         answers
-ab A                                           1
+DNS names                             queries  answers
+ab A                                        1
 
-Frame sizes                                           packets
-80–159 bytes                            100 %               3
+Frame sizes                                       packets
+80–159 bytes                        100 %               3
 
 Frame sizes (bytes)   min 100, median 100, p95 100, max 100
-Packet rate           mean 2/s, peak 4/s
-Bit rate              mean 1.2 kbit/s, peak 3.2 kbit/s
+Packet rate           mean 2 packets/s, peak 4 packets/s
+Bit rate              mean 1.20 kbit/s, peak 3.20 kbit/s
 
-Packets over time, 0.500 s each, at most 2
+Packets over time, 0.5 s each, at most 2
 █  █
 
 Note: A note.

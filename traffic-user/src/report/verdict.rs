@@ -2,7 +2,7 @@
 
 use super::{
     Report, Sampled, Source,
-    number::{count, percent},
+    number::{count, counted, percent},
 };
 
 /// How much the reader may rely on the report.
@@ -86,8 +86,8 @@ fn nothing(report: &Report) -> Vec<String> {
     let mut sentences = vec!["No packets captured. No data to analyze.".to_owned()];
     if report.ledger.filtered_out > 0 {
         sentences.push(format!(
-            "{} frames went past; the filter left all of them out.",
-            count(report.ledger.filtered_out)
+            "{} went past; the filter left out all there was.",
+            counted(report.ledger.filtered_out, "frame")
         ));
     }
     sentences
@@ -96,8 +96,8 @@ fn nothing(report: &Report) -> Vec<String> {
 fn complete(report: &Report) -> String {
     if report.ledger.in_flight.is_some() {
         return format!(
-            "Running: every one of {} frames so far was counted, nothing was lost.",
-            count(report.ledger.matched)
+            "Running: every one of {} so far was counted, nothing was lost.",
+            counted(report.ledger.matched, "frame")
         );
     }
     let frames = match report.ledger.matched {
@@ -138,22 +138,22 @@ fn losses(report: &Report) -> Vec<String> {
     let frames_lost = frames.ring_full + frames.write_failed;
     if frames_lost > 0 {
         sentences.push(format!(
-            "{} frames are missing from the capture file: {} found the ring full, {} could not be written.",
-            count(frames_lost),
+            "{} missing from the capture file: {} found the ring full, {} could not be written.",
+            counted(frames_lost, "frame"),
             count(frames.ring_full),
             count(frames.write_failed)
         ));
     }
     if let Some(lost) = ledger.ipfix_lost.filter(|&lost| lost > 0) {
         sentences.push(format!(
-            "{} flow records did not reach the IPFIX collector.",
-            count(lost)
+            "{} did not reach the IPFIX collector.",
+            counted(lost, "flow record")
         ));
     }
     if ledger.excerpts_lost > 0 {
         sentences.push(format!(
-            "{} DNS, ARP or fragment excerpts lost: DNS names are lower bounds.",
-            count(ledger.excerpts_lost)
+            "{} lost: DNS names are lower bounds.",
+            counted(ledger.excerpts_lost, "DNS, ARP or fragment excerpt")
         ));
     }
     sentences
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(verdict.completeness, Completeness::Lossy);
         assert!(verdict.sentences[0].starts_with("424 of "));
         assert!(verdict.sentences[0].contains("lower bounds"));
-        assert!(verdict.sentences[1].starts_with("30 frames are missing"));
+        assert!(verdict.sentences[1].starts_with("30 frames missing"));
         assert!(verdict.sentences[2].starts_with("3 DNS, ARP or fragment excerpts"));
     }
 

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use caps::Capability;
+use caps::{CapSet, Capability};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags},
@@ -123,6 +123,18 @@ impl Policy {
             system_calls,
         })
     }
+}
+
+/// Whether files can be made in a directory once privileges are given up.
+///
+/// # Errors
+/// [`SandboxError::Directory`] when they cannot.
+pub fn check_without_privileges(directory: &Path) -> Result<(), SandboxError> {
+    let effective = caps::read(None, CapSet::Effective)?;
+    caps::clear(None, CapSet::Effective)?;
+    let checked = check_directory(directory);
+    caps::set(None, CapSet::Effective, &effective)?;
+    checked
 }
 
 /// Files are made later and without privileges: better known now.

@@ -10,9 +10,7 @@ use super::{
     Capture, Outside,
     compare::OwnCounts,
     describe::{hooks, notes, promiscuous},
-    enter, export,
-    file::CaptureFile,
-    live, postrotate,
+    enter, export, file, live, postrotate,
     settings::{joins, planned, settings, snaplen},
     take::Take,
     watch::InterfaceWatch,
@@ -74,10 +72,8 @@ impl<'a> Capture<'a> {
 
     fn attach(args: &'a CaptureArgs, place: Place, outside: Outside) -> Result<Self> {
         let selected = &place.selected;
-        // A filter that does not compile leaves an old file as it is.
         let (settings, link_types) = settings(args, selected)?;
-        let file = CaptureFile::open(args, selected)?;
-        let log = PacketLog::create(args.output.packets.as_deref())?;
+        let file = file::Prepared::new(args, selected)?;
         let directions = match args.direction {
             DirectionArg::In => (true, false),
             DirectionArg::Out => (false, true),
@@ -88,6 +84,9 @@ impl<'a> Capture<'a> {
             Hook::Xdp => HookChoice::Xdp,
         };
         let session = Session::start(&settings, selected, hook, directions)?;
+        // A start that failed has left files of before as they were.
+        let file = file.map(file::Prepared::begin).transpose()?;
+        let log = PacketLog::create(args.output.packets.as_deref())?;
         let mut notes = notes(session.attached());
         if !args.no_promiscuous_mode {
             notes.extend(promiscuous(&session, selected));
@@ -139,6 +138,7 @@ impl<'a> Capture<'a> {
         }
         if let Some(export) = export {
             self.notes.extend(export.note.clone());
+            self.take.rows = Some(export.flows());
             self.export = Some(export.start()?);
         }
         Ok(())

@@ -4,9 +4,8 @@ use traffic_ebpf::tally::{Count, Tally};
 
 use super::settings::{filter_text, snaplen};
 use crate::{
-    capture_file::InterfaceStatistics,
     cli::CaptureArgs,
-    kernel::{self, Attached, HookKind, Interface, Interfaces, Session},
+    kernel::{self, Attached, HookKind, Interface, Session},
     report::{Source, assemble},
     snapshot::Snapshot,
 };
@@ -118,41 +117,4 @@ pub(super) fn on_wire(snapshot: &Snapshot, attached: &[Attached]) -> Option<Coun
         packets: snapshot.tally(Tally::WirePackets),
         bytes: snapshot.tally(Tally::WireBytes),
     })
-}
-
-/// Interface statistics of the capture file. What interfaces missed is known of those that are
-/// still there `now`.
-pub(super) fn statistics(
-    snapshot: &Snapshot,
-    attached: &[Attached],
-    now: &Interfaces,
-    start_ns: u64,
-    duration_ns: u64,
-) -> Vec<InterfaceStatistics> {
-    let sum = |number: usize, tally: Tally| -> u64 {
-        let places = snapshot.places.iter().skip(number * 2).take(2);
-        places.map(|counters| counters.tally(tally)).sum()
-    };
-    let missed_since = |number: usize| {
-        let before = &attached[number].interface;
-        let missed = now.numbered(before.ifindex)?.missed?;
-        Some(missed.saturating_sub(before.missed?))
-    };
-    (0..attached.len())
-        .map(|number| {
-            let matched = sum(number, Tally::Matched);
-            let sampled_out = sum(number, Tally::FramesSampledOut);
-            let dropped = sum(number, Tally::FramesLost);
-            InterfaceStatistics {
-                start_ns,
-                end_ns: start_ns + duration_ns,
-                received: Some(sum(number, Tally::Seen)),
-                interface_dropped: missed_since(number),
-                accepted: Some(matched),
-                sampled_out: Some(sampled_out),
-                dropped,
-                delivered: matched.saturating_sub(sampled_out + dropped),
-            }
-        })
-        .collect()
 }

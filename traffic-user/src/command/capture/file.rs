@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::{
+    file_statistics::{Fate, FileStatistics, LeftOut},
     plan::Plan,
     postrotate::Postrotate,
     settings::{filter_text, snaplen},
@@ -25,15 +26,26 @@ use crate::{
     diagnostics,
     kernel::{self, Interface},
     report::assemble::Written,
-    sandbox::Policy,
+    sandbox::{self, Policy},
 };
 
 /// How long after the end of a file's time another is begun where no frame says so: frames of
 /// that time are still on their way.
 const GRACE_NS: u64 = 100_000_000;
 
+/// Frames are to be written, and it is known how. No file has been touched.
+pub(super) struct Prepared {
+    format: Format,
+    plan: Plan,
+    postrotate: Option<Postrotate>,
+    interfaces: Vec<InterfaceDescription>,
+    unbuffered: bool,
+}
+
 /// Where frames are written. The first failure ends writing; counting goes on.
 pub(super) struct CaptureFile {
+    /// Of all files, whatever is put behind the name.
+    format: Format,
     writer: CaptureWriter,
     path: PathBuf,
     place: Place,
@@ -42,8 +54,7 @@ pub(super) struct CaptureFile {
     rotates: bool,
     zone: TimeZone,
     interfaces: Vec<InterfaceDescription>,
-    /// By interface, since the capture began.
-    statistics: Vec<InterfaceStatistics>,
+    statistics: FileStatistics,
     /// Files that are complete and still there, oldest first, where only some are kept.
     complete: VecDeque<PathBuf>,
     kept: Option<u32>,
@@ -60,9 +71,12 @@ pub(super) struct CaptureFile {
     failure: Option<WriteError>,
 }
 
-impl CaptureFile {
-    /// Begins the file that `args` ask for, if they do.
-    pub(super) fn open(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Self>> {
+impl Prepared {
+    /// What `args` ask for, if they ask for a file.
+    ///
+    /// # Errors
+    /// When they contradict one another, or the interfaces.
+    pub(super) fn new(args: &CaptureArgs, selected: &[Interface]) -> Result<Option<Self>> {
         let Some(target) = &args.files.write else {
             return Ok(None);
         };
@@ -78,18 +92,42 @@ impl CaptureFile {
                            (name the file .pcapng)";
             return Err(UsageError(message.to_owned()).into());
         }
-        let now = Zoned::now();
-        let mut plan = Plan::new(&args.files, target, &now)?;
-        let interfaces: Vec<_> = selected
-            .iter()
-            .map(|interface| description(args, interface))
-            .collect();
-        // Split off first: it has no part in the file.
-        let postrotate = Postrotate::new(&args.files, plan.names.directory())?;
-        let path = plan.names.next(&now)?;
-        let writer = CaptureWriter::create(&path, &interfaces)
-            .with_context(|| format!("write {}", path.display()))?;
+        let plan = Plan::new(&args.files, target, &Zoned::now())?;
+        let keeps_privileges =
+            args.sandbox.no_sandbox || args.files.relinquish_privileges.is_some();
+        if plan.rotates() && !keeps_privileges {
+            sandbox::check_without_privileges(&plan.names.directory())?;
+        }
         Ok(Some(Self {
+            format: Format::of(target),
+            // Split off before there are programs and maps: it has no part in them.
+            postrotate: Postrotate::new(&args.files, plan.names.directory())?,
+            plan,
+            interfaces: selected
+                .iter()
+                .map(|interface| description(args, interface))
+                .collect(),
+            unbuffered: args.files.packet_buffered,
+        }))
+    }
+
+    /// Begins the first file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn begin(self) -> Result<CaptureFile> {
+        let Self {
+            format,
+            mut plan,
+            interfaces,
+            ..
+        } = self;
+        let now = Zoned::now();
+        let path = plan.names.next(&now)?;
+        let writer = CaptureWriter::create_as(format, &path, &interfaces)
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(CaptureFile {
+            format,
             writer,
             place: Place::of(&path),
             path,
@@ -97,20 +135,22 @@ impl CaptureFile {
             rotates: plan.rotates(),
             names: plan.names,
             zone: now.time_zone().clone(),
-            statistics: vec![since(&now); interfaces.len()],
+            statistics: FileStatistics::begin(interfaces.len(), nanoseconds(now.timestamp())),
             interfaces,
             complete: VecDeque::new(),
             kept: plan.kept,
-            postrotate,
-            unbuffered: args.files.packet_buffered,
+            postrotate: self.postrotate,
+            unbuffered: self.unbuffered,
             ended: false,
             offered: 0,
             offered_here: 0,
             written_before: 0,
             failure: None,
-        }))
+        })
     }
+}
 
+impl CaptureFile {
     /// Describes one more interface, here and in every file that follows.
     pub(super) fn add_interface(&mut self, args: &CaptureArgs, interface: &Interface) {
         let description = description(args, interface);
@@ -119,8 +159,12 @@ impl CaptureFile {
             self.note(result.map(drop));
         }
         self.interfaces.push(description);
-        let now = Zoned::now();
-        self.statistics.push(since(&now));
+        self.statistics.add_interface(now_ns());
+    }
+
+    /// Takes in what is left out by now, for the statistics of the file at hand.
+    pub(super) fn learn(&mut self, left_out: &[LeftOut]) {
+        self.statistics.learn(left_out);
     }
 
     /// Whether there is a next file to go on to.
@@ -181,10 +225,7 @@ impl CaptureFile {
             if verdict == Verdict::Switch {
                 file_bytes = self.writer.bytes();
             }
-            if let Some(statistics) = self.statistics.get_mut(usize::from(block.frame.interface)) {
-                statistics.dropped += u64::from(block.frame.dropped);
-                statistics.delivered += 1;
-            }
+            self.statistics.count(&block.frame);
             file_bytes += self.writer.bytes_of(&block);
             bytes += block.bytes;
             frames += 1;
@@ -199,7 +240,7 @@ impl CaptureFile {
 
     /// What is done regularly, when everything that came up the ring was written.
     pub(super) fn tick(&mut self) {
-        let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+        let now_ns = now_ns();
         let bytes = self.writer.bytes();
         let time_ns = now_ns.saturating_sub(GRACE_NS);
         let verdict = self
@@ -264,7 +305,7 @@ impl CaptureFile {
 
     /// Goes on to the next file.
     pub(super) fn rotate(&mut self) {
-        let now_ns = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+        let now_ns = now_ns();
         self.follow(Verdict::Switch, now_ns);
     }
 
@@ -278,10 +319,7 @@ impl CaptureFile {
     }
 
     fn switch(&mut self, time_ns: u64) {
-        for statistics in &mut self.statistics {
-            statistics.end_ns = time_ns;
-        }
-        let statistics = self.statistics.clone();
+        let statistics = self.statistics.end_file(time_ns);
         self.complete_file(&statistics);
         if self.failure.is_some() {
             return;
@@ -295,7 +333,7 @@ impl CaptureFile {
         };
         let before = std::mem::replace(&mut self.path, path);
         self.complete.push_back(before);
-        match CaptureWriter::create(&self.path, &self.interfaces) {
+        match CaptureWriter::create_as(self.format, &self.path, &self.interfaces) {
             Ok(writer) => {
                 self.written_before += self.writer.frames_written();
                 self.writer = writer;
@@ -344,13 +382,15 @@ impl CaptureFile {
         self.failure = Some(error);
     }
 
-    /// Ends the last file with the statistics of the whole capture.
+    /// Ends the last file at `now_ns`, when this is what became of the frames of every interface.
     pub(super) fn finish(
         mut self,
-        statistics: &[InterfaceStatistics],
+        capture: &[Fate],
+        now_ns: u64,
     ) -> (Written, Option<anyhow::Error>) {
         if self.failure.is_none() {
-            self.complete_file(statistics);
+            let statistics = self.statistics.end_capture(capture, now_ns);
+            self.complete_file(&statistics);
         }
         if let Some(postrotate) = self.postrotate.take() {
             postrotate.wait();
@@ -390,11 +430,13 @@ impl Place {
     }
 }
 
-fn since(now: &Zoned) -> InterfaceStatistics {
-    InterfaceStatistics {
-        start_ns: u64::try_from(now.timestamp().as_nanosecond()).unwrap_or(0),
-        ..InterfaceStatistics::default()
-    }
+/// Nanoseconds since the Unix epoch.
+fn now_ns() -> u64 {
+    nanoseconds(Timestamp::now())
+}
+
+fn nanoseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or(0)
 }
 
 fn description(args: &CaptureArgs, interface: &Interface) -> InterfaceDescription {

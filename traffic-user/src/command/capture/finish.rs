@@ -5,19 +5,13 @@ use std::time::Instant;
 use anyhow::{Error, Result, anyhow};
 
 use super::{
-    Capture, End, Outside,
-    compare::OwnCounts,
-    describe::{on_wire, statistics},
-    export::Export,
-    file::CaptureFile,
-    lines::Lines,
-    so_far::run_of,
-    take::Take,
+    Capture, End, Outside, compare::OwnCounts, describe::on_wire, export::Export,
+    file::CaptureFile, file_statistics::Fate, lines::Lines, so_far::run_of, take::Take,
 };
 use crate::{
-    capture_file::InterfaceStatistics,
     command::{ipfix, packet_log::PacketLog},
     diagnostics,
+    fleet::flows::FlowRows,
     kernel::{Attached, Interfaces},
     live::view::{FileSoFar, Moment},
     report::{
@@ -54,13 +48,13 @@ impl Capture<'_> {
         }
         self.session.detach();
         let target = self.take.file.as_ref().map(CaptureFile::target);
-        let (written, failure) = close_outputs(&mut self.take, &counted.statistics());
+        let (written, failure) = close_outputs(&mut self.take, &counted);
         let live = counted.live(!self.args.counters_only, written);
         let run = run_of(self.args, &counted.attached, live, self.notes);
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
         if let Some(export) = self.export {
-            counted.export(export, &mut report);
+            counted.export(export, self.take.rows, &mut report);
         }
         counted.publish(&report, target.and_then(FileSoFar::of), &mut self.outside);
         let failure = failure.or_else(|| match end {
@@ -85,14 +79,14 @@ impl Capture<'_> {
 }
 
 impl Counted {
-    fn statistics(&self) -> Vec<InterfaceStatistics> {
-        statistics(
-            &self.snapshot,
-            &self.attached,
-            &self.now,
-            self.started_ns,
-            self.duration_ns,
-        )
+    /// Wall-clock nanoseconds at which the gate closed.
+    fn ended_ns(&self) -> u64 {
+        self.started_ns + self.duration_ns
+    }
+
+    /// What became of the frames, by interface.
+    fn fates(&self) -> Vec<Fate> {
+        Fate::of_interfaces(&self.snapshot.places, &self.attached, &self.now)
     }
 
     fn live(&self, summaries: bool, written: Option<Written>) -> Live {
@@ -108,8 +102,9 @@ impl Counted {
     }
 
     /// Sends the last rows to the database.
-    fn export(&self, export: Export, report: &mut Report) {
-        export.finish(self.duration_ns, &self.attached, &self.snapshot, report);
+    fn export(&self, export: Export, flows: Option<FlowRows>, report: &mut Report) {
+        let (attached, snapshot) = (&self.attached, &self.snapshot);
+        export.finish(self.duration_ns, attached, snapshot, flows, report);
     }
 
     /// Gives the last report to the live views.
@@ -130,11 +125,9 @@ impl Counted {
 
 /// Closes the outputs of the packets: what became of the frames, which are written where there is a
 /// file and else printed, and the first failure.
-fn close_outputs(
-    take: &mut Take,
-    statistics: &[InterfaceStatistics],
-) -> (Option<Written>, Option<Error>) {
-    let file = take.file.take().map(|file| file.finish(statistics));
+fn close_outputs(take: &mut Take, counted: &Counted) -> (Option<Written>, Option<Error>) {
+    let file = take.file.take();
+    let file = file.map(|file| file.finish(&counted.fates(), counted.ended_ns()));
     let (written, file_failure) = file.unzip();
     let (printed, lines_failure) = take.lines.take().map(Lines::finish).unzip();
     let log_failure = take.log.take().and_then(|log| PacketLog::finish(log).err());

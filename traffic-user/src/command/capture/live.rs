@@ -19,6 +19,9 @@ use crate::{
     sandbox::Policy,
 };
 
+/// What could not be done where `--live` finds no terminal.
+const NO_TERMINAL: &str = "show the capture live (--live)";
+
 /// What shows the capture while it runs.
 pub(super) struct Views {
     publisher: Publisher,
@@ -31,8 +34,12 @@ impl Views {
     /// Nothing is shown yet; the address for browsers is taken.
     ///
     /// # Errors
-    /// When the address cannot be had, or needs a token ([`UsageError`]).
+    /// When the address cannot be had, or needs a token ([`UsageError`]), or `--live` has no
+    /// terminal.
     pub(super) fn new(args: &CaptureArgs) -> Result<Self> {
+        if args.live {
+            Terminal::check().context(NO_TERMINAL)?;
+        }
         let ring_bytes = u64::from(args.buffer_size);
         Ok(Self {
             publisher: Publisher::new(planned(args), args.output.top, ring_bytes),
@@ -45,7 +52,7 @@ impl Views {
     /// Shows what was asked for.
     ///
     /// # Errors
-    /// When `--live` has no terminal, or a thread cannot start.
+    /// When the terminal refuses, or a thread cannot start.
     pub(super) fn show(&mut self, args: &CaptureArgs) -> Result<()> {
         if let Some((listener, access)) = self.door.take() {
             if args.output.quiet == 0 {
@@ -57,7 +64,7 @@ impl Views {
         if args.live {
             let reports = self.publisher.source().subscribe();
             let terminal = Terminal::start(reports, Box::new(save));
-            self.terminal = Some(terminal.context("show the capture live (--live)")?);
+            self.terminal = Some(terminal.context(NO_TERMINAL)?);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod compare;
 mod describe;
 mod export;
 mod file;
+mod file_statistics;
 mod finish;
 mod lines;
 mod links;

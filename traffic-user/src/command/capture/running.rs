@@ -9,6 +9,7 @@ use traffic_ebpf::tally::{Counters, Tally};
 use super::{
     Capture, End,
     file::CaptureFile,
+    file_statistics::LeftOut,
     finish::count_lines,
     lines::Lines,
     settings::planned,
@@ -47,6 +48,7 @@ impl Capture<'_> {
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
                 () = ticks.next() => {
+                    self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
                         return Ok(End::Done);
@@ -106,6 +108,23 @@ impl Capture<'_> {
             self.outside.manager.alive(&counts);
         }
         Ok(more)
+    }
+
+    /// Tells the file at hand, where it is not the only one, what is in none.
+    async fn account(&mut self, ticks: &Ticks) -> Result<()> {
+        let Some(file) = self.take.file.as_mut().filter(|file| file.rotates()) else {
+            return Ok(());
+        };
+        // The list of all interfaces of the machine is not for every tick.
+        let now = if ticks.is_flush() {
+            self.events.list().await.ok()
+        } else {
+            None
+        };
+        let places = self.session.counters()?;
+        let attached = self.session.attached();
+        file.learn(&LeftOut::of_interfaces(&places, attached, now.as_ref()));
+        Ok(())
     }
 
     /// Notes when the clock was set.

@@ -16,8 +16,9 @@ use tokio::{
 /// How often waiting batches are sent up, the file is flushed and the clock is looked at. A
 /// packet on an idle link is in the live data after at most two ticks.
 const TICK: Duration = Duration::from_millis(40);
-/// Ticks between two flushes of the capture file: a killed capture loses at most a second.
-const TICKS_PER_FLUSH: u32 = 20;
+/// Time between two flushes of files, which ticks that come late do not make longer than a second:
+/// that is what a killed capture loses at most.
+const FLUSH: Duration = Duration::from_millis(800);
 
 pub(super) async fn at(deadline: Option<Instant>) {
     match deadline {
@@ -29,23 +30,33 @@ pub(super) async fn at(deadline: Option<Instant>) {
 /// Regular work.
 pub(super) struct Ticks {
     interval: Interval,
-    count: u32,
+    /// When a tick was last one to flush at.
+    flushed: Instant,
+    is_flush: bool,
 }
 
 impl Ticks {
     pub(super) fn new() -> Self {
         let mut interval = interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { interval, count: 0 }
+        Self {
+            interval,
+            flushed: Instant::now(),
+            is_flush: false,
+        }
     }
 
     pub(super) async fn next(&mut self) {
         self.interval.tick().await;
-        self.count = self.count.wrapping_add(1);
+        let now = Instant::now();
+        self.is_flush = now.duration_since(self.flushed) >= FLUSH;
+        if self.is_flush {
+            self.flushed = now;
+        }
     }
 
     pub(super) fn is_flush(&self) -> bool {
-        self.count.is_multiple_of(TICKS_PER_FLUSH)
+        self.is_flush
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::report::{
     Report, Source,
-    number::{bits_per_second, bytes, count, per_second, percent, printable},
+    number::{bits_per_second, bytes, count, counted, per_second, percent, printable},
     verdict::{self, Completeness},
 };
 
@@ -68,7 +68,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
 fn small(frame: &mut Frame<'_>, live: &LiveReport) {
     let (pps, bps) = live.rates();
     let lines = [
-        format!("{} packets", count(live.report.totals.packets)),
+        counted(live.report.totals.packets, "packet"),
         per_second(pps),
         bits_per_second(bps),
         format!("{} lost", count(lost(&live.report))),
@@ -101,7 +101,10 @@ fn header(frame: &mut Frame<'_>, screen: &Screen, live: &LiveReport, area: Rect)
     let second = Line::from(
         [
             Span::styled(count(report.totals.packets), style.title()),
-            Span::raw(" packets  "),
+            Span::raw(match report.totals.packets {
+                1 => " packet  ",
+                _ => " packets  ",
+            }),
             Span::styled(bytes(report.totals.bytes), style.title()),
             Span::raw("  now "),
             Span::styled(per_second(pps), style.title()),
@@ -243,9 +246,12 @@ fn legend_line(screen: &Screen, columns: &Columns) -> Line<'static> {
     for (rank, layer) in columns.layers.iter().enumerate() {
         let glyph = screen.style.glyph(rank).to_string();
         spans.push(Span::styled(glyph, screen.style.layer(layer.colour)));
-        let share = 100.0 * sum(&layer.pps) / all;
+        let share = match 100.0 * sum(&layer.pps) / all {
+            share if share > 0.0 && share < 0.5 => "<1".to_owned(),
+            share => format!("{share:.0}"),
+        };
         let name = printable(&layer.name);
-        spans.push(Span::raw(format!(" {name} {share:.0} %  ")));
+        spans.push(Span::raw(format!(" {name} {share} %  ")));
     }
     Line::from(spans)
 }

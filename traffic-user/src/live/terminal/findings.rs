@@ -10,7 +10,7 @@ use ratatui::{
 use super::screen::Screen;
 use crate::report::{
     Finding, Report, Severity,
-    number::{count, printable},
+    number::{counted, printable},
 };
 
 /// Draws the findings, the worst first, that have the text of the filter.
@@ -53,8 +53,7 @@ fn both_lines(screen: &Screen, finding: &Finding) -> [Line<'static>; 2] {
 pub(super) fn number(screen: &Screen, report: &Report) -> Option<Span<'static>> {
     let text = match report.findings.len() {
         0 => return None,
-        1 => " 1 finding ".to_owned(),
-        more => format!(" {} findings ", count(more as u64)),
+        found => format!(" {} ", counted(found as u64, "finding")),
     };
     let is_grave = |finding: &Finding| finding.severity > Severity::Notice;
     Some(if report.findings.iter().any(is_grave) {

@@ -144,13 +144,20 @@ impl Pen {
             .build_cartesian_2d(x, y)
     }
 
-    /// Grid lines, ticks and names.
+    /// Grid lines, ticks and names; a name that is longer than its axis is left out.
     pub(super) fn mesh<B: DrawingBackend>(
         &self,
         chart: &mut Plot<'_, B>,
         names: &AxisNames,
     ) -> Drawn<B> {
         let text = self.style(TICK_SIZE, self.colours.text);
+        let area = chart.plotting_area().strip_coord_spec();
+        let (width, height) = self.size(&area);
+        let fitting = |name: &'static str, room: u32| {
+            let fits = self.text_width(&area, name) <= room;
+            if fits { name } else { "" }
+        };
+        let (x_name, y_name) = (fitting(names.x, width), fitting(names.y, height));
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -159,8 +166,8 @@ impl Pen {
             .axis_style(self.colours.faint.stroke_width(self.fine))
             .label_style(text.clone())
             .axis_desc_style(text)
-            .x_desc(names.x)
-            .y_desc(names.y)
+            .x_desc(x_name)
+            .y_desc(y_name)
             .set_all_tick_mark_size(4 * self.fine)
             .draw()
     }

@@ -4,14 +4,14 @@ use plotters::prelude::*;
 
 use super::pen::{Align, Area, Drawn, MARGIN, Pen, paint};
 use crate::report::{
-    Report,
+    Report, Sizes,
     number::{count, percent, printable},
     series::{self, Colour},
 };
 
 /// From row to row: at least enough for the text, at most what still looks like one table.
 const ROW_HEIGHT: u32 = 34;
-const ROW_HEIGHT_MAX: u32 = 72;
+const ROW_HEIGHT_MAX: u32 = 100;
 /// Columns of names and of counts take at most this part of the width.
 const NAME_PART: u32 = 3;
 const PLAIN: Colour = Colour(0x00, 0x72, 0xB2);
@@ -68,7 +68,7 @@ pub(super) fn sizes<B: DrawingBackend>(
     top: u32,
     report: &Report,
 ) -> Drawn<B> {
-    let ranges = report.sizes.iter().flat_map(|sizes| &sizes.histogram);
+    let ranges = report.sizes.iter().flat_map(Sizes::occupied);
     let rows: Vec<Row> = ranges
         .clone()
         .map(|range| Row {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Escaped;
 use crate::report::{
     Report,
-    number::{bytes, count, percent, printable, seconds},
+    number::{bytes, count, counted, percent, printable, seconds},
     scale::{Ticks, count_label, count_ticks, time_label, time_ticks},
     series::{self, Series},
 };
@@ -254,10 +254,10 @@ impl<'a> Scene<'a> {
         let timeline = &self.report.timeline;
         let from = bin as f64 * timeline.bin_seconds;
         let mut out = format!(
-            "{} to {}: {} packets, {}",
+            "{} to {}: {}, {}",
             seconds(from),
             seconds(from + timeline.bin_seconds),
-            count(timeline.bins[bin]),
+            counted(timeline.bins[bin], "packet"),
             bytes(timeline.bytes.get(bin).copied().unwrap_or(0))
         );
         for layer in self.series.iter().filter(|layer| layer.bins[bin] > 0) {

@@ -108,7 +108,7 @@ impl Cell {
     fn html(&self) -> String {
         match self {
             Self::Text(text) => format!("<td><bdi>{}</bdi></td>", Escaped(text)),
-            Self::Code(text) => format!("<td class=\"code\"><bdi>{}</bdi></td>", Escaped(text)),
+            Self::Code(text) => format!("<td class=\"code\"><bdi>{}</bdi></td>", breakable(text)),
             Self::Count(n) => format!("<td class=\"n\" data-v=\"{n}\">{}</td>", count(*n)),
             Self::Bytes(n) => format!(
                 "<td class=\"n\" data-v=\"{n}\" title=\"{} bytes\">{}</td>",
@@ -120,6 +120,22 @@ impl Cell {
             Self::Markup(html) => format!("<td>{html}</td>"),
         }
     }
+}
+
+/// Escaped, with places to break a line behind the dots of names and the colons of addresses;
+/// IPv4 addresses stay whole.
+fn breakable(text: &str) -> String {
+    let escaped = Escaped(text).to_string();
+    let mut out = String::with_capacity(escaped.len());
+    let mut rest = escaped.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        let splits_number = rest.peek().is_none_or(char::is_ascii_digit);
+        if c == ':' || (c == '.' && !splits_number) {
+            out.push_str("<wbr>");
+        }
+    }
+    out
 }
 
 /// A bar and its percentage.
