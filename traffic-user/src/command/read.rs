@@ -137,7 +137,7 @@ struct Reading {
 
 impl Reading {
     fn new(args: &ReadArgs) -> Result<Self> {
-        let filter = FileFilter::new(filter::expression(&[], &args.filter)?);
+        let filter = FileFilter::new(filter::expression(&[], &args.filter)?)?;
         let expression = filter.expression().unwrap_or_default();
         let extract = args.write.as_ref();
         let extract = extract.map(|path| Extract::new(path, expression, paths(args)));
@@ -175,7 +175,7 @@ impl Reading {
         self.opened += 1;
         for interface in summary.interfaces {
             // A filter that does not compile is refused even where there are no frames.
-            self.filter.prepare(interface.link_type)?;
+            self.filter.check(interface.link_type)?;
             let link_type = interface.link_type;
             if let Some(exporter) = &mut self.exporter {
                 exporter.interface(0, interface.sample);

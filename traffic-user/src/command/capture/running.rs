@@ -1,13 +1,12 @@
 //! What a capture does until it ends.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use super::{
     Capture, End,
+    describe::clock_note,
     file::CaptureFile,
     file_statistics::LeftOut,
     finish::count_lines,
@@ -133,19 +132,15 @@ impl Capture<'_> {
         Ok(())
     }
 
-    /// Notes when the clock was set.
+    /// Notes when the clock was set, or the machine slept.
     fn follow_clock(&mut self) {
-        let Some(step_ns) = self.session.tick_clock() else {
+        let Some(step) = self.session.tick_clock() else {
             return;
         };
         if let Some(file) = &mut self.take.file {
-            file.clock_was_set(step_ns);
+            file.clock_was_set(step.step_ns);
         }
-        let sign = if step_ns < 0 { '-' } else { '+' };
-        let step = Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64();
-        self.note(format!(
-            "the clock was set by {sign}{step:.3} s during the capture; time stamps follow it"
-        ));
+        self.note(clock_note(step));
     }
 
     /// Hands on what the outputs gathered: every time where a reader waits for it, else when it is
