@@ -1,13 +1,12 @@
 //! What a capture does until it ends.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use super::{
     Capture, End,
+    describe::clock_note,
     file::CaptureFile,
     file_statistics::LeftOut,
     finish::count_lines,
@@ -32,6 +31,7 @@ impl Capture<'_> {
         let mut ticks = Ticks::new();
         let mut more = false;
         loop {
+            let prompt = self.is_followed();
             tokio::select! {
                 biased;
                 request = self.outside.signals.next() => {
@@ -47,7 +47,7 @@ impl Capture<'_> {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
-                () = ticks.next() => {
+                () = ticks.next(prompt) => {
                     self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
@@ -63,6 +63,11 @@ impl Capture<'_> {
                 }
             }
         }
+    }
+
+    /// Whether somebody follows the capture, who is not to wait.
+    fn is_followed(&self) -> bool {
+        self.take.is_followed() || self.outside.views.is_watched()
     }
 
     /// Does what a signal asks for; whether that is to end.
@@ -127,19 +132,15 @@ impl Capture<'_> {
         Ok(())
     }
 
-    /// Notes when the clock was set.
+    /// Notes when the clock was set, or the machine slept.
     fn follow_clock(&mut self) {
-        let Some(step_ns) = self.session.tick_clock() else {
+        let Some(step) = self.session.tick_clock() else {
             return;
         };
         if let Some(file) = &mut self.take.file {
-            file.clock_was_set(step_ns);
+            file.clock_was_set(step.step_ns);
         }
-        let sign = if step_ns < 0 { '-' } else { '+' };
-        let step = Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64();
-        self.note(format!(
-            "the clock was set by {sign}{step:.3} s during the capture; time stamps follow it"
-        ));
+        self.note(clock_note(step));
     }
 
     /// Hands on what the outputs gathered: every time where a reader waits for it, else when it is
