@@ -127,6 +127,8 @@ fn a_capture_reads_packets_without_privileges() -> Result<()> {
     ensure!(matched >= Some(20), "{matched:?} packets");
     let said = "sandbox: no capabilities, no new privileges";
     ensure!(captured.stderr.contains(said), "{}", captured.stderr);
+    let left = captured.report["sandbox"]["system_calls"].as_u64();
+    ensure!(left.is_some_and(|calls| calls < 150), "{left:?}");
 
     let args = ["-i", VETH, "-d", "0", "--no-sandbox"];
     let capture = Capture::start(&stage.pair.left, &args)?;
@@ -137,6 +139,7 @@ fn a_capture_reads_packets_without_privileges() -> Result<()> {
         "{}",
         captured.stderr
     );
+    ensure!(captured.report["sandbox"].is_null());
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use crate::{
         Report, Source,
         assemble::{self, Interface, Run, RunTotals},
     },
-    sandbox::Policy,
+    sandbox::{Policy, Sandbox},
     stages::Stages,
 };
 
@@ -42,14 +42,14 @@ use crate::{
 pub(super) fn run(args: &ReadArgs) -> Result<ExitCode> {
     confine::protect_files(args.output.file_mode);
     let mut files = Files::open(args)?;
-    confine(args, &mut files)?;
+    files.reading.sandbox = confine(args, &mut files)?;
     let exporter = files.reading.exporter.take();
     files.reading.exporter = exporter.map(ipfix::begin).transpose()?;
     files.report(args)
 }
 
 /// Gives up what reading does not need.
-fn confine(args: &ReadArgs, files: &mut Files) -> Result<()> {
+fn confine(args: &ReadArgs, files: &mut Files) -> Result<Option<Sandbox>> {
     let mut policy = Policy::default();
     files.outputs.hold(&mut policy)?;
     if let Some(path) = &args.write {
@@ -57,8 +57,7 @@ fn confine(args: &ReadArgs, files: &mut Files) -> Result<()> {
         made.with_context(|| format!("write {}", path.display()))?;
     }
     ipfix::needs(&args.output.flows, &mut policy);
-    confine::enter(&policy, args.sandbox)?;
-    Ok(())
+    confine::enter(&policy, args.sandbox)
 }
 
 /// A run whose outputs can be had.
@@ -133,6 +132,8 @@ struct Reading {
     /// Where flows go that end.
     exporter: Option<Exporter>,
     notes: Vec<String>,
+    /// What was given up before the first file was read.
+    sandbox: Option<Sandbox>,
 }
 
 impl Reading {
@@ -159,6 +160,7 @@ impl Reading {
             log: PacketLog::create(args.output.packets.as_deref())?,
             exporter: ipfix::open(&args.output.flows, Overflow::Wait)?,
             notes: only.into_iter().collect(),
+            sandbox: None,
         })
     }
 
@@ -270,6 +272,7 @@ impl Reading {
             bins: args.output.bins,
             top: args.output.top,
             notes: self.notes,
+            sandbox: self.sandbox,
         };
         let mut report = assemble::report(self.stages, run);
         ipfix::enter(&mut report.ledger, exported);

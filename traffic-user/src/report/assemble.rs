@@ -23,6 +23,7 @@ use crate::{
     flows::Flows,
     ledger::{Account, Frames, Summaries},
     record::tcp_flag_names,
+    sandbox::Sandbox,
     snapshot::Snapshot,
     stages::Stages,
     timeline::Bars,
@@ -43,6 +44,8 @@ pub struct Run {
     pub top: usize,
     /// What a reader should know, beyond what follows from the numbers.
     pub notes: Vec<String>,
+    /// As [`Report::sandbox`].
+    pub sandbox: Option<Sandbox>,
 }
 
 /// An interface of the run.
@@ -205,6 +208,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         findings_note: findings_note(findings.as_ref(), omitted, &ledger),
         flows: flows.as_ref().map(|flows| flow_table(flows, &run, &ledger)),
         history: Vec::new(),
+        sandbox: run.sandbox,
         ledger,
         notes: run.notes,
     };
@@ -813,6 +817,10 @@ pub(super) mod tests {
             bins: 4,
             top: 10,
             notes: vec!["A note.".to_owned()],
+            sandbox: Some(Sandbox {
+                landlock: Some(4),
+                system_calls: Some(93),
+            }),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     Totals, VlanRow,
     flows::{FlowRow, FlowSideRow, FlowTable},
 };
+use crate::sandbox::Sandbox;
 
 const BYTES_PER_PACKET: u64 = 310;
 
@@ -274,6 +275,10 @@ fn assemble(
         first_packet: Some("2026-03-01T12:00:00.104233871Z".to_owned()),
         last_packet: Some("2026-03-01T12:00:09.983301442Z".to_owned()),
         rates: rates(duration_s, packets, &timeline),
+        sandbox: Some(Sandbox {
+            landlock: Some(4),
+            system_calls: Some(93),
+        }),
         ledger: ledger(packets, of("unparsed")),
         hierarchy: hierarchy(packets, &protocols),
         sampled: None,

@@ -15,6 +15,7 @@ use super::{
     hierarchy,
     number::{bits_per_second, bytes, count, counted, packets_per_second, printable, seconds},
     series::{self, Series},
+    text::sandbox_text,
     verdict::{self, Completeness},
 };
 
@@ -688,6 +689,7 @@ fn origin(report: &Report) -> String {
             ("Snapshot length", counted((*snaplen).into(), "byte")),
             ("Host", host.clone()),
             ("Kernel", kernel.clone()),
+            ("Sandbox", sandbox_text(report)),
         ],
         Source::Fleet {
             from, hosts, until, ..
@@ -696,7 +698,10 @@ fn origin(report: &Report) -> String {
             ("Hosts", hosts.join(", ")),
             ("Until", until.clone()),
         ],
-        Source::Files { files } => vec![("Files", files.join(", "))],
+        Source::Files { files } => vec![
+            ("Files", files.join(", ")),
+            ("Sandbox", sandbox_text(report)),
+        ],
     };
     let time = |time: &Option<String>, why: &str| time.clone().unwrap_or_else(|| not_known(why));
     rows.extend([

@@ -25,6 +25,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::sandbox::Sandbox;
+
 /// One capture or one reading of files, ready to be shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -94,6 +96,9 @@ pub struct Report {
     pub history: Vec<crate::record::PacketRecord>,
     /// Bidirectional flows, if they were asked for.
     pub flows: Option<flows::FlowTable>,
+    /// What the process that read the packets had given up before; `None` with `--no-sandbox`, and
+    /// where packets of other hosts were counted there.
+    pub sandbox: Option<Sandbox>,
     /// What was seen, kept and lost.
     pub ledger: Ledger,
     /// What a reader should know about how these numbers came about.

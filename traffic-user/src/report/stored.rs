@@ -77,6 +77,7 @@ pub fn report(asked: &Asked, answer: &Answer) -> Report {
         bins: asked.bars,
         top: asked.top,
         notes,
+        sandbox: None,
     };
     let mut report = assemble::report(Stages::for_capture(0), run);
     report.findings_note = Some("Findings are not stored.".to_owned());

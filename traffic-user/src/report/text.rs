@@ -122,6 +122,7 @@ fn write_times(out: &mut String, report: &Report) -> fmt::Result {
             kernel,
         } => {
             write_field(out, "Host", &format!("{host}, Linux {kernel}"))?;
+            write_field(out, "Sandbox", &sandbox_text(report))?;
             if !filter.is_empty() {
                 write_field(out, "Filter", filter)?;
             }
@@ -153,6 +154,13 @@ fn write_times(out: &mut String, report: &Report) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What the reader of the packets had given up.
+pub(super) fn sandbox_text(report: &Report) -> String {
+    report
+        .sandbox
+        .map_or_else(|| "off".to_owned(), |sandbox| sandbox.to_string())
 }
 
 fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
@@ -720,6 +728,8 @@ Findings
 Findings were not looked for.
 
 Host                  h, Linux 6.1.0
+Sandbox               no capabilities, no new privileges, 93 system calls, files
+                      by landlock (version 4)
 Filter                --protocol dns
 Started               2023-11-14T22:13:20.000000000Z
 First packet          2023-11-14T22:13:20.100000000Z

@@ -25,6 +25,7 @@ use nix::{
     fcntl::{AT_FDCWD, AtFlags},
     unistd::{AccessFlags, User, faccessat, geteuid},
 };
+use serde::Serialize;
 use thiserror::Error;
 
 /// What a run still needs once it has begun. The default is the least: descriptors that are open,
@@ -198,7 +199,7 @@ pub enum SandboxError {
 }
 
 /// What holds from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Sandbox {
     /// Version of landlock's interface; `None` where the kernel has none, or has it off.
     pub landlock: Option<i32>,

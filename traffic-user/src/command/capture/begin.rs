@@ -19,7 +19,7 @@ use crate::{
     cli::{CaptureArgs, DirectionArg, Hook},
     command::{confine, ipfix, output::Outputs, packet_log::PacketLog, progress::Progress},
     kernel::{HookChoice, Interface, Interfaces, LinkEvents, NetworkNamespace, Session},
-    sandbox::Policy,
+    sandbox::{Policy, Sandbox},
 };
 
 /// What is captured.
@@ -60,7 +60,7 @@ impl<'a> Capture<'a> {
             let now = capture.events.list().await?;
             capture.own_counts = Some(OwnCounts::of(capture.session.attached(), &now));
         }
-        capture.confine(user, &mut outputs)?;
+        capture.sandbox = capture.confine(user, &mut outputs)?;
         capture.start_exports(export)?;
         capture.session.open();
         capture.announce();
@@ -100,6 +100,7 @@ impl<'a> Capture<'a> {
             events: place.events,
             own_counts: None,
             export: None,
+            sandbox: None,
             link_types,
             namespace: place.namespace,
             outside,
@@ -108,7 +109,7 @@ impl<'a> Capture<'a> {
     }
 
     /// Gives up what the capture does not need from here on, in both of its processes.
-    fn confine(&self, user: Option<User>, outputs: &mut Outputs) -> Result<()> {
+    fn confine(&self, user: Option<User>, outputs: &mut Outputs) -> Result<Option<Sandbox>> {
         let args = self.args;
         let mut policy = Policy::default();
         outputs.hold(&mut policy)?;
@@ -125,8 +126,7 @@ impl<'a> Capture<'a> {
         if let Some(user) = user {
             policy.become_user(user);
         }
-        confine::enter(&policy, args.sandbox)?;
-        Ok(())
+        confine::enter(&policy, args.sandbox)
     }
 
     /// Starts the threads that export; they are confined like the one that starts them.

@@ -16,7 +16,7 @@ use crate::{
     live::view::{FileSoFar, Moment},
     report::{
         Report,
-        assemble::{self, Live, Written},
+        assemble::{self, Live, Run, Written},
     },
     snapshot::Snapshot,
 };
@@ -50,7 +50,10 @@ impl Capture<'_> {
         let target = self.take.file.as_ref().map(CaptureFile::target);
         let (written, failure) = close_outputs(&mut self.take, &counted);
         let live = counted.live(!self.args.counters_only, written);
-        let run = run_of(self.args, &counted.attached, live, self.notes);
+        let run = Run {
+            sandbox: self.sandbox,
+            ..run_of(self.args, &counted.attached, live, self.notes)
+        };
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
         if let Some(export) = self.export {

@@ -40,6 +40,7 @@ use crate::{
     capture_file::LinkType,
     cli::CaptureArgs,
     kernel::{Interfaces, LinkEvents, NetworkNamespace, Session},
+    sandbox::Sandbox,
 };
 
 /// Captures until the time is over, the count is reached, or a signal comes.
@@ -80,6 +81,8 @@ struct Capture<'a> {
     /// As they were before the gate opened; only with `-v`.
     own_counts: Option<OwnCounts>,
     export: Option<Export>,
+    /// What the process that reads packets has given up; `None` with `--no-sandbox`.
+    sandbox: Option<Sandbox>,
     /// Link types of frames that can be taken.
     link_types: Vec<LinkType>,
     /// The one that it is in, where one was asked for.

@@ -85,6 +85,7 @@ impl Capture<'_> {
         };
         let run = Run {
             top: args.output.top.max(LIVE_ROWS),
+            sandbox: self.sandbox,
             ..run_of(args, attached, live, self.notes.clone())
         };
         let mut report = assemble::so_far(&mut self.take.stages, run);
@@ -107,5 +108,6 @@ pub(super) fn run_of(
         bins: args.output.bins,
         top: args.output.top,
         notes,
+        sandbox: None,
     }
 }

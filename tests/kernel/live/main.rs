@@ -1,5 +1,7 @@
 //! The live views: a real terminal, a browser's requests, a Prometheus server.
 
+mod dashboard;
+
 use std::{
     fs,
     io::Write,
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             an_address_that_cannot_be_had_is_known_before_the_capture,
         ),
         Test::new("counters_never_go_back", NEEDS, counters_never_go_back),
+        Test::new("the_dashboard_is_whole", &[], dashboard::is_whole),
         Test::new(
             "a_prometheus_server_scrapes_and_answers",
             PROMETHEUS,
@@ -319,6 +322,7 @@ fn a_prometheus_server_scrapes_and_answers() -> Result<()> {
             answer(&pair.right, query).is_ok_and(|value| value >= least)
         })?;
     }
+    dashboard::has_answers(&pair.right)?;
     capture.interrupt().map(drop)
 }
 
