@@ -1,5 +1,7 @@
 //! Puts the report together from what the stages found and what is known about the run.
 
+mod notes;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -8,18 +10,18 @@ use traffic_ebpf::{
     tally::{Count, Tally},
 };
 
+use self::notes::{findings_note, notes, tables_note};
 use super::{
     AddressRow, DnsRow, DnsSummary, Estimate, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
     ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, estimate,
     flows::{self, FlowTable},
     hierarchy,
-    number::{count, counted},
 };
 use crate::{
-    analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, FrameSizes, Table, Tables},
+    analysis::{FrameSizes, Table},
     counts::Counts,
     dns::{DnsTable, Question},
-    findings::{Findings, MAX_PER_KIND, Seen},
+    findings::{Findings, Seen},
     flows::Flows,
     ledger::{Account, Frames, Summaries},
     record::tcp_flag_names,
@@ -431,31 +433,6 @@ fn flow_table(flows: &Flows, run: &Run, ledger: &Ledger) -> FlowTable {
     flows::table(flows, &context)
 }
 
-/// Says what the findings do not cover.
-fn findings_note(findings: Option<&Findings>, omitted: usize, ledger: &Ledger) -> Option<String> {
-    if findings.is_none() {
-        return Some("Findings were not looked for.".to_owned());
-    }
-    let Some(lost) = ledger.summaries_lost else {
-        return Some("No findings: only counters were asked for.".to_owned());
-    };
-    let mut notes = Vec::new();
-    if lost > 0 || ledger.excerpts_lost > 0 {
-        notes.push(format!(
-            "Findings may be missing, and their numbers are lower bounds: {} summaries and {} \
-             excerpts were lost.",
-            count(lost),
-            count(ledger.excerpts_lost)
-        ));
-    }
-    if omitted > 0 {
-        notes.push(format!(
-            "{omitted} more findings are not listed: each kind has at most {MAX_PER_KIND}."
-        ));
-    }
-    (!notes.is_empty()).then(|| notes.join(" "))
-}
-
 fn sizes(sizes: &FrameSizes) -> Sizes {
     let range = |(from, to, packets): &(u32, Option<u32>, u64)| SizeRange {
         from: *from,
@@ -507,87 +484,6 @@ fn dns_row(question: Question) -> DnsRow {
     }
 }
 
-/// Says where the tables are not exact, and by how much.
-fn tables_note(tables: &Tables, ledger: &Ledger) -> Option<String> {
-    let mut notes = Vec::new();
-    match ledger.summaries_lost {
-        None => notes.push("No per-address tables: only counters were asked for.".to_owned()),
-        Some(0) => {}
-        Some(lost) => notes.push(format!(
-            "Tables, sizes and times are lower bounds: {} missing from them.",
-            counted(lost, "packet")
-        )),
-    }
-    if let Some(error) = tables.unique_sources_error {
-        notes.push(format!(
-            "The number of different sources is an estimate (HyperLogLog, standard error \
-             {error:.1} %)."
-        ));
-    }
-    let hosts = EXACT_HOSTS;
-    for (name, bound, table) in [
-        ("sources", hosts, &tables.sources),
-        ("destinations", hosts, &tables.destinations),
-        ("conversations", EXACT_CONVERSATIONS, &tables.conversations),
-    ] {
-        if table.max_missed > 0 {
-            notes.push(format!(
-                "More than {} {name}: each row is a lower bound, short by at most {}.",
-                count(bound as u64),
-                counted(table.max_missed, "packet")
-            ));
-        }
-    }
-    (!notes.is_empty()).then(|| notes.join(" "))
-}
-
-fn notes(report: &Report, bars: &Bars, dns: &DnsTable) -> Vec<String> {
-    let mut notes = Vec::new();
-    let live = matches!(report.source, Source::Capture { .. } | Source::Fleet { .. });
-    if live && report.interfaces.len() > 1 {
-        notes.push("A packet that passes several interfaces is counted at each.".to_owned());
-    }
-    notes.extend(mixed_samples(&report.interfaces));
-    if dns.other() > 0 {
-        notes.push(format!(
-            "{} DNS messages are about names beyond the first 10000, which are not listed.",
-            dns.other()
-        ));
-    }
-    if report.ledger.excerpts_lost > 0 {
-        notes.push(format!(
-            "DNS names are lower bounds: {} DNS, ARP and fragment excerpts were lost.",
-            report.ledger.excerpts_lost
-        ));
-    }
-    let shown = |name: &str| report.protocols.iter().any(|row| row.name == name);
-    if let Some(series) = bars.by_protocol.keys().find(|name| !shown(name)) {
-        notes.push(format!(
-            "Over time, rare protocols are shown together as {series}."
-        ));
-    }
-    notes
-}
-
-/// Interfaces that were sampled at different rates: no factor holds for all of them.
-fn mixed_samples(interfaces: &[InterfaceRow]) -> Option<String> {
-    let sampled = interfaces
-        .iter()
-        .filter_map(|row| Some((row, row.estimate?)));
-    let sampled: Vec<_> = sampled
-        .map(|(row, estimate)| format!("1 in {} of {}", estimate.sample, row.name))
-        .collect();
-    let mixed = !sampled.is_empty() && common_sample(interfaces).is_none();
-    mixed.then(|| {
-        format!(
-            "Interfaces were sampled at different rates ({}): estimates stand beside each \
-             interface, all other numbers are those of the files. Read them one by one to have \
-             everything estimated.",
-            sampled.join(", ")
-        )
-    })
-}
-
 #[expect(
     clippy::cast_precision_loss,
     reason = "2^53 ns are 104 days, and then 1 ns is lost"
@@ -603,280 +499,4 @@ pub(super) fn rfc3339(time_ns: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use traffic_ebpf::{
-        parse::{Link, ParseError},
-        record::Summary,
-        tally::{Counters, NumberedKey, version_index},
-        timeline::{Shape, SlotCounts},
-    };
-
-    use super::*;
-    use crate::record::PacketRecord;
-
-    /// 2023-11-14 22:13:20 UTC.
-    const STARTED_NS: u64 = 1_700_000_000_000_000_000;
-
-    #[test]
-    fn a_capture_is_told_by_the_kernel_and_its_summaries() {
-        let report = capture_report(3);
-        assert_eq!(
-            report.started.as_deref(),
-            Some("2023-11-14T22:13:20.000000000Z")
-        );
-        assert_eq!(
-            report.first_packet.as_deref(),
-            Some("2023-11-14T22:13:20.100000000Z")
-        );
-        assert_eq!(
-            report.last_packet.as_deref(),
-            Some("2023-11-14T22:13:20.500000001Z")
-        );
-        assert!((report.duration_s - 2.0).abs() < 1e-9);
-        let protocols: Vec<_> = report
-            .protocols
-            .iter()
-            .map(|row| (row.name.as_str(), row.packets, row.bytes))
-            .collect();
-        assert_eq!(
-            protocols,
-            [("dns", 2, 200), ("ip-proto-89", 1, 90), ("unparsed", 1, 10)]
-        );
-        let totals = &report.totals;
-        assert_eq!((totals.packets, totals.bytes), (4, 300));
-        assert_eq!(
-            (totals.ip, totals.ip6, totals.tcp, totals.udp),
-            (2, 1, 0, 2)
-        );
-        assert_eq!(
-            (totals.wire_packets, totals.wire_bytes),
-            (Some(5), Some(360))
-        );
-        assert_eq!(
-            report.malformed,
-            [("truncated_link_header".to_owned(), 1)].into()
-        );
-        assert_eq!(report.interfaces[0].packets, 4);
-        assert_eq!(report.timeline.bins, [2, 0, 0, 2]);
-        assert_eq!(report.timeline.by_protocol["ip-proto-89"], [0, 0, 0, 1]);
-        assert_eq!(report.timeline.lost, [0, 0, 0, 1]);
-        assert!((report.timeline.bin_seconds - 0.5).abs() < 1e-9);
-        assert_eq!(report.timeline.start, report.started);
-        assert!((report.rates.mean_pps - 2.0).abs() < 1e-9);
-        assert!((report.rates.peak_pps - 4.0).abs() < 1e-9);
-        assert!((report.rates.mean_bps - 1200.0).abs() < 1e-9);
-        assert_eq!(report.dns_names[0].name, "ab");
-        assert_eq!(report.history.len(), 1);
-        let ledger = &report.ledger;
-        assert_eq!(
-            (ledger.seen, ledger.filtered_out, ledger.matched),
-            (7, 3, 4)
-        );
-        assert_eq!(
-            (ledger.summaries_delivered, ledger.summaries_lost),
-            (Some(3), Some(1))
-        );
-        assert_eq!(
-            (ledger.frames_written, ledger.frames_lost.write_failed),
-            (3, 1)
-        );
-        assert_eq!((ledger.unparsed, ledger.history_evicted), (1, 2));
-        assert!(ledger.balanced);
-        let note = report.tables_note.as_deref().unwrap();
-        assert!(note.contains("lower bounds: 1 packet missing"), "{note}");
-    }
-
-    #[test]
-    fn a_summary_that_vanished_unbalances_the_ledger() {
-        assert!(!capture_report(2).ledger.balanced);
-    }
-
-    #[test]
-    fn counters_alone_have_no_tables() {
-        let mut live = live();
-        live.summaries = false;
-        let report = report(
-            Stages::for_capture(0),
-            run(RunTotals::Kernel(Box::new(live))),
-        );
-        assert!(report.ledger.balanced);
-        assert_eq!(report.ledger.summaries_delivered, None);
-        assert_eq!((report.first_packet, report.sizes.is_none()), (None, true));
-        assert_eq!(report.timeline.bins, [2, 0, 0, 2]);
-        assert!(report.tables_note.unwrap().contains("only counters"));
-    }
-
-    #[test]
-    fn files_are_told_by_their_packets() {
-        let report = files_report(&[STARTED_NS + 1_000_000_000, STARTED_NS], 3);
-        assert_eq!(
-            report.started.as_deref(),
-            Some("2023-11-14T22:13:20.000000000Z")
-        );
-        assert!((report.duration_s - 1.0).abs() < 1e-9);
-        assert_eq!(report.timeline.bins, [1, 0, 0, 1]);
-        assert_eq!(report.timeline.start, report.first_packet);
-        assert_eq!(
-            (report.totals.packets, report.totals.wire_packets),
-            (2, None)
-        );
-        assert_eq!((report.ledger.seen, report.ledger.matched), (3, 2));
-        assert!(report.ledger.balanced);
-        assert_eq!(report.tables_note, None);
-    }
-
-    #[test]
-    fn a_file_without_packets_has_no_times() {
-        let report = files_report(&[], 0);
-        assert_eq!((report.started, report.timeline.start), (None, None));
-        assert_eq!(report.timeline.bins, [0; 4]);
-        assert!(report.ledger.balanced);
-    }
-
-    #[test]
-    fn packets_of_one_time_have_no_rate() {
-        let report = files_report(&[STARTED_NS, STARTED_NS], 2);
-        assert!(report.rates.mean_pps.abs() < 1e-9 && report.rates.peak_bps.abs() < 1e-9);
-        assert_eq!(report.timeline.bins, [2, 0, 0, 0]);
-    }
-
-    #[test]
-    fn times_have_nine_digits_to_the_end_of_u64() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
-    }
-
-    /// Four frames of which one summary was lost and one frame could not be written; `delivered`
-    /// summaries arrived.
-    pub(in crate::report) fn capture_report(delivered: usize) -> Report {
-        let mut stages = Stages::for_capture(1);
-        let udp = [
-            &[0x45][..],
-            &[0; 8],
-            &[17],
-            &[0; 10],
-            &[0, 99, 0, 53, 0, 0, 0, 0],
-        ]
-        .concat();
-        let query = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02ab\0\0\x01\0\x01";
-        let packet = [&udp[..], query].concat();
-        stages.excerpt(STARTED_NS, &packet, Link::Ip);
-        let records = [500_000_001, 100_000_000, 300_000_000]
-            .map(|offset_ns| record(&packet, STARTED_NS + offset_ns));
-        stages.packets(&records[..delivered]);
-        report(stages, run(RunTotals::Kernel(Box::new(live()))))
-    }
-
-    pub(in crate::report) fn files_report(times_ns: &[u64], seen: u64) -> Report {
-        let mut stages = Stages::for_files(10);
-        let records: Vec<_> = times_ns.iter().map(|time| record(&[0x45], *time)).collect();
-        stages.packets(&records);
-        let totals = RunTotals::Files {
-            seen,
-            filtered_out: seen - times_ns.len() as u64,
-        };
-        let files = vec!["a.pcap".to_owned()];
-        let source = Source::Files { files };
-        report(
-            stages,
-            Run {
-                source,
-                ..run(totals)
-            },
-        )
-    }
-
-    fn record(packet: &[u8], timestamp_ns: u64) -> PacketRecord {
-        PacketRecord::new(Summary {
-            timestamp_ns,
-            wire_len: 100,
-            headers: traffic_ebpf::parse::parse(packet, Link::Ip).headers,
-            ..Summary::EMPTY
-        })
-    }
-
-    fn run(totals: RunTotals) -> Run {
-        let interface = Interface {
-            name: "eth0".to_owned(),
-            ifindex: 2,
-            link_type: "EN10MB".to_owned(),
-            ingress_hook: Some("tcx".to_owned()),
-            egress_hook: None,
-            sample: 1,
-        };
-        Run {
-            source: Source::Capture {
-                filter: "--protocol dns".to_owned(),
-                sample: 1,
-                snaplen: 262_144,
-                host: "h".to_owned(),
-                kernel: "6.1.0".to_owned(),
-            },
-            interfaces: vec![interface],
-            totals,
-            bins: 4,
-            top: 10,
-            notes: vec!["A note.".to_owned()],
-            sandbox: Some(Sandbox {
-                landlock: Some(4),
-                system_calls: Some(93),
-            }),
-        }
-    }
-
-    fn live() -> Live {
-        let mut ingress = Counters::ZERO;
-        ingress.tallies[Tally::Seen as usize] = 7;
-        ingress.tallies[Tally::FilteredOut as usize] = 3;
-        ingress.tallies[Tally::Matched as usize] = 4;
-        ingress.protocols[version_index(4)][Protocol::DnsUdp as usize] = count(2, 200);
-        ingress.protocols[0][Protocol::Unparsed as usize] = count(1, 10);
-        ingress.errors[ParseError::TruncatedLink as usize - 1] = 1;
-        let ospf = |place| NumberedKey {
-            place,
-            number: 89,
-            protocol: Protocol::OtherIp as u8,
-            ip_version: 6,
-        };
-        let snapshot = Snapshot {
-            places: vec![ingress, Counters::ZERO],
-            numbered: vec![(ospf(0), count(1, 90))],
-            shape: Shape {
-                width_ns: 500_000_000,
-                half: 4,
-                levels: 2,
-            },
-            slots: vec![
-                (0, slot(Protocol::DnsUdp, count(2, 200), 0)),
-                (3, slot(Protocol::Unparsed, count(1, 10), 1)),
-            ],
-            slot_numbered: vec![(ospf(3), count(1, 90))],
-        };
-        Live {
-            started_ns: STARTED_NS,
-            duration_ns: 2_000_000_000,
-            snapshot,
-            wire: Some(count(5, 360)),
-            summaries: true,
-            is_running: false,
-            written: Some(Written {
-                frames: 3,
-                failed: 1,
-            }),
-        }
-    }
-
-    fn slot(protocol: Protocol, count: Count, lost: u64) -> SlotCounts {
-        let mut counts = SlotCounts {
-            protocols: [Count::default(); Protocol::COUNT],
-            lost,
-            reserved: 0,
-        };
-        counts.protocols[protocol as usize] = count;
-        counts
-    }
-
-    fn count(packets: u64, bytes: u64) -> Count {
-        Count { packets, bytes }
-    }
-}
+pub(super) mod tests;

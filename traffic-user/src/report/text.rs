@@ -1,28 +1,32 @@
 //! The analysis as text of 80 columns for a terminal.
 
+mod lines;
+mod origin;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Write},
 };
 
+pub(in crate::report) use self::origin::sandbox_text;
+use self::{
+    lines::{
+        LABEL, LABEL_NAME, PACKETS, SHARE, WIDTH, estimated, unit, wrapped, write_field,
+        write_heading, write_label, write_row, write_wrapped,
+    },
+    origin::{write_interfaces, write_ledger, write_notes, write_times},
+};
 use super::{
-    AddressRow, Ledger, Report, Sizes, Source, Timeline, hierarchy,
+    AddressRow, Report, Sizes, Source, Timeline, hierarchy,
     number::{bits_per_second, count, counted, packets_per_second, percent, printable, seconds},
     verdict,
 };
 
-/// Columns of a label, of packets and of bytes: together 80.
-const LABEL: usize = 42;
-const PACKETS: usize = 15;
-const BYTES: usize = 23;
 /// Columns of a DNS name, of its queries and of the gap before its answers, which go to 80.
 const DNS_LABEL: usize = 36;
 const QUERIES: usize = 9;
 const GAP: usize = 2;
 const ANSWERS: usize = WIDTH - DNS_LABEL - QUERIES - GAP;
-/// Columns of the names in front of single values.
-const FIELD: usize = 22;
-const WIDTH: usize = LABEL + PACKETS + BYTES;
 /// From this many columns on a filter is too long for a line of its own.
 const FILTER: usize = 71;
 
@@ -111,83 +115,6 @@ fn write_findings(out: &mut String, report: &Report) -> fmt::Result {
     }
 }
 
-fn write_times(out: &mut String, report: &Report) -> fmt::Result {
-    writeln!(out)?;
-    match &report.source {
-        Source::Capture {
-            filter,
-            sample,
-            snaplen,
-            host,
-            kernel,
-        } => {
-            write_field(out, "Host", &format!("{host}, Linux {kernel}"))?;
-            write_field(out, "Sandbox", &sandbox_text(report))?;
-            if !filter.is_empty() {
-                write_field(out, "Filter", filter)?;
-            }
-            if *sample > 1 {
-                let sampling = format!("1 frame in {sample}, {snaplen} bytes of each");
-                write_field(out, "Written", &sampling)?;
-            }
-        }
-        Source::Fleet {
-            from, hosts, until, ..
-        } => {
-            write_field(out, "Database", from)?;
-            write_field(out, "Hosts", &hosts.join(", "))?;
-            write_field(out, "Until", until)?;
-        }
-        Source::Files { files } => {
-            for file in files {
-                write_field(out, "File", file)?;
-            }
-        }
-    }
-    for (name, time) in [
-        ("Started", &report.started),
-        ("First packet", &report.first_packet),
-        ("Last packet", &report.last_packet),
-    ] {
-        if let Some(time) = time {
-            write_field(out, name, time)?;
-        }
-    }
-    Ok(())
-}
-
-/// What the reader of the packets had given up.
-pub(super) fn sandbox_text(report: &Report) -> String {
-    report
-        .sandbox
-        .map_or_else(|| "off".to_owned(), |sandbox| sandbox.to_string())
-}
-
-fn write_interfaces(out: &mut String, report: &Report) -> fmt::Result {
-    if report.interfaces.is_empty() {
-        return Ok(());
-    }
-    write_heading(out, "Interfaces", "")?;
-    for interface in &report.interfaces {
-        let mut label = format!("{} ({}", printable(&interface.name), interface.link_type);
-        for (direction, hook) in [
-            ("in", &interface.ingress_hook),
-            ("out", &interface.egress_hook),
-        ] {
-            if let Some(hook) = hook {
-                write!(label, ", {direction} {hook}")?;
-            }
-        }
-        label.push(')');
-        write_row(out, &label, interface.packets, interface.bytes)?;
-        if let Some(estimate) = interface.estimate {
-            let label = format!("  estimated from 1 frame in {}", estimate.sample);
-            write_row(out, &label, estimate.packets, estimate.bytes)?;
-        }
-    }
-    Ok(())
-}
-
 fn write_protocols(out: &mut String, report: &Report) -> fmt::Result {
     write_heading(out, "Protocols", estimated(report))?;
     for row in &report.protocols {
@@ -197,10 +124,6 @@ fn write_protocols(out: &mut String, report: &Report) -> fmt::Result {
     }
     write_row(out, "total", report.totals.packets, report.totals.bytes)
 }
-
-/// Columns of a percentage, and what is left of a label beside it.
-const SHARE: usize = 10;
-const LABEL_NAME: usize = LABEL - SHARE - 1;
 
 fn write_totals(out: &mut String, report: &Report) -> fmt::Result {
     let totals = &report.totals;
@@ -494,318 +417,5 @@ fn block(packets: u64, max: u64) -> char {
     BLOCKS[usize::try_from(eighths.min(8)).expect("at most 8")]
 }
 
-fn write_notes(out: &mut String, report: &Report) -> fmt::Result {
-    for note in &report.notes {
-        writeln!(out)?;
-        write_wrapped(out, &format!("Note: {note}"))?;
-    }
-    Ok(())
-}
-
-fn write_ledger(out: &mut String, ledger: &Ledger) -> fmt::Result {
-    let verdict = if ledger.balanced {
-        "balanced"
-    } else {
-        "NOT BALANCED"
-    };
-    writeln!(out, "\nLedger: {verdict}")?;
-    let optional = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), count);
-    for (name, value) in [
-        ("seen", count(ledger.seen)),
-        ("  filtered out", count(ledger.filtered_out)),
-        ("  matched", count(ledger.matched)),
-        ("    of them unparsed", count(ledger.unparsed)),
-        ("summaries delivered", optional(ledger.summaries_delivered)),
-        ("summaries lost", optional(ledger.summaries_lost)),
-    ] {
-        writeln!(out, "  {name:<30}{value:>20}")?;
-    }
-    let frames = &ledger.frames_lost;
-    let file = [
-        ("frames written", ledger.frames_written),
-        ("frames sampled out", ledger.frames_sampled_out),
-        ("frames lost, ring full", frames.ring_full),
-        ("frames lost, write failed", frames.write_failed),
-    ];
-    let file = file.into_iter().filter(|_| ledger.has_file());
-    let rest = [
-        ("excerpts lost", ledger.excerpts_lost),
-        ("history evicted", ledger.history_evicted),
-    ];
-    for (name, value) in file.chain(rest) {
-        writeln!(out, "  {name:<30}{:>20}", count(value))?;
-    }
-    for (name, value) in [
-        ("flow records sent (IPFIX)", ledger.ipfix_sent),
-        ("flow records lost (IPFIX)", ledger.ipfix_lost),
-        ("rows to export", ledger.export_rows),
-        ("  stored", ledger.export_stored),
-        ("  waiting in the spool", ledger.export_waiting),
-        ("  lost", ledger.export_lost),
-    ] {
-        if let Some(value) = value {
-            writeln!(out, "  {name:<30}{:>20}", count(value))?;
-        }
-    }
-    Ok(())
-}
-
-/// What marks a column as estimated; nothing where it is counted.
-fn estimated(report: &Report) -> &'static str {
-    if report.sampled.is_some() {
-        " (est.)"
-    } else {
-        ""
-    }
-}
-
-fn unit(name: &str, estimated: &str) -> String {
-    format!("{name}{estimated}")
-}
-
-fn write_heading(out: &mut String, heading: &str, estimated: &str) -> fmt::Result {
-    let (packets, bytes) = (unit("packets", estimated), unit("bytes", estimated));
-    writeln!(out, "\n{heading:<LABEL$}{packets:>PACKETS$}{bytes:>BYTES$}")
-}
-
-fn write_row(out: &mut String, label: &str, packets: u64, bytes: u64) -> fmt::Result {
-    write_label::<LABEL>(out, label)?;
-    writeln!(out, "{:>PACKETS$}{:>BYTES$}", count(packets), count(bytes))
-}
-
-/// A label too long for its column has a line of its own.
-fn write_label<const COLUMNS: usize>(out: &mut String, label: &str) -> fmt::Result {
-    let label = printable(label);
-    if label.chars().count() <= COLUMNS {
-        return write!(out, "{label:<COLUMNS$}");
-    }
-    write_wrapped(out, &label)?;
-    write!(out, "{:<COLUMNS$}", "")
-}
-
-fn write_field(out: &mut String, mut name: &str, value: &str) -> fmt::Result {
-    for line in wrapped(value, WIDTH - FIELD) {
-        writeln!(out, "{name:<FIELD$}{line}")?;
-        name = "";
-    }
-    Ok(())
-}
-
-/// Breaks `text` between words so that no line is longer than the terminal.
-fn write_wrapped(out: &mut String, text: &str) -> fmt::Result {
-    for line in wrapped(text, WIDTH) {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
-}
-
-/// Lines of `text`, broken between words so that they have at most `width` columns where words
-/// do; one line at least.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in printable(text).split(' ') {
-        let line = lines.last_mut().expect("there is one from the start");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            line.push(' ');
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::{
-        InterfaceRow,
-        assemble::tests::{capture_report, files_report},
-        example,
-    };
-
-    #[test]
-    fn a_capture_with_losses_says_so_first() {
-        let text = render(&capture_report(3));
-        assert_eq!(text, EXPECTED, "{text}");
-    }
-
-    #[test]
-    fn without_packets_there_is_nothing_to_analyze() {
-        let text = render(&files_report(&[], 2));
-        let start = "No packets captured. No data to analyze.\n\nLedger: balanced\n  seen  ";
-        assert!(text.starts_with(start), "{text}");
-        assert!(text.ends_with("\n\nNote: A note.\n"), "{text}");
-    }
-
-    #[test]
-    fn complete_reports_say_that_nothing_was_lost() {
-        let text = render(&files_report(&[0, 2_000_000_000], 2));
-        let start =
-            "Complete: every one of 2 frames was read and summarised.\n2 packets, 200 bytes";
-        assert!(text.starts_with(start), "{text}");
-        assert!(text.contains("\nFile                  a.pcap\n"));
-    }
-
-    #[test]
-    fn a_ledger_that_does_not_balance_is_in_the_first_line() {
-        let mut report = files_report(&[0, 1], 2);
-        report.ledger.balanced = false;
-        let text = render(&report);
-        assert!(first_line(&text).starts_with("The ledger does not balance"));
-        assert!(text.contains("\nLedger: NOT BALANCED\n"));
-    }
-
-    #[test]
-    fn no_line_exceeds_80_columns() {
-        let mut report = capture_report(3);
-        let longest = "2001:db8:1111:2222:3333:4444:5555:6666";
-        report.conversations[0].address = format!("{longest} <-> {longest}");
-        report.sources[0].address = longest.to_owned();
-        report.sources[0].bytes = u64::MAX / 1000;
-        report.tables_note = Some("word ".repeat(60));
-        report.findings = example::report().findings;
-        report.findings[0].summary = format!("{longest} asked {longest} for {longest}");
-        report.findings[0].filter = format!("src host {longest} and dst host {longest}");
-        report.dns = example::report().dns;
-        report.tcp_flags = example::report().tcp_flags;
-        for line in render(&report).lines() {
-            assert!(line.chars().count() <= 80, "{line}");
-        }
-    }
-
-    #[test]
-    fn names_cannot_move_the_cursor() {
-        let mut report = capture_report(3);
-        report.dns_names[0].name = "a\u{1b}[2Jb\u{202e}c".to_owned();
-        report.interfaces.push(InterfaceRow {
-            name: "eth\r\n0".to_owned(),
-            ..report.interfaces[0].clone()
-        });
-        let text = render(&report);
-        assert!(text.contains(r"a\u{1b}[2Jb\u{202e}c A"));
-        assert!(text.contains(r"eth\u{d}\u{a}0 (EN10MB, in tcx)"));
-        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
-    }
-
-    #[test]
-    fn findings_come_before_the_tables() {
-        let report = example::report();
-        let text = render(&report);
-        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}:\n{text}"));
-        assert!(place("\nALERT 198.51.100.7 got") < place("\nWARNING 192.0.2.66 tried"));
-        assert!(place("\n  filter  dst host 198.51.100.7 and tcp") < place("\nProtocols"));
-        assert!(place("\n    tcp  ") > place("\nProtocol hierarchy"));
-        assert!(place("DNS answers: 89, 9 of them failures (NOERROR 80, ") > 0);
-        assert!(place("\nPSH ACK  ") > place("\nTCP flags"));
-        assert!(place("\n40–79 bytes  ") > place("\nFrame sizes  "));
-    }
-
-    #[test]
-    fn bars_show_anything_above_zero() {
-        let shown: String = [0, 1, 50, 51, 99, 100]
-            .map(|packets| block(packets, 100))
-            .iter()
-            .collect();
-        assert_eq!(shown, " ▁▄▅██");
-        assert_eq!(block(u64::MAX, u64::MAX), '█');
-    }
-
-    fn first_line(text: &str) -> &str {
-        text.lines().next().unwrap()
-    }
-
-    const EXPECTED: &str = "\
-1 of 4 summaries lost (25.0 %): counts and histogram are exact, per-address
-tables are lower bounds.
-1 frame missing from the capture file: 0 found the ring full, 1 could not be
-written.
-4 packets, 300 bytes in 2 s
-
-Findings
-Findings were not looked for.
-
-Host                  h, Linux 6.1.0
-Sandbox               no capabilities, no new privileges, 93 system calls, files
-                      by landlock (version 4)
-Filter                --protocol dns
-Started               2023-11-14T22:13:20.000000000Z
-First packet          2023-11-14T22:13:20.100000000Z
-Last packet           2023-11-14T22:13:20.500000001Z
-
-Interfaces                                        packets                  bytes
-eth0 (EN10MB, in tcx)                                   4                    300
-
-Protocols                                         packets                  bytes
-dns                                50.0 %               2                    200
-ip-proto-89                        25.0 %               1                     90
-unparsed                           25.0 %               1                     10
-total                                                   4                    300
-
-Among them            IPv4 2, IPv6 1, TCP 0, UDP 2 (both with DNS)
-On the wire           5 packets, 360 bytes
-All other numbers count frames as the hook sees them: a super-frame that the
-kernel or the NIC has joined or will split (GRO, TSO) is one frame.
-
-Protocol hierarchy                                packets                  bytes
-frame                                                   4                    300
-  EN10MB                                                4                    300
-    ip                                                  2                    200
-      udp                                               2                    200
-        dns                                             2                    200
-    ip6                                                 1                     90
-      ip-proto-89                                       1                     90
-    unparsed                                            1                     10
-
-Malformed headers                                 packets
-truncated_link_header                                   1
-
-Tables, sizes and times are lower bounds: 1 packet missing from them.
-
-Source addresses: 1 different                     packets                  bytes
-0.0.0.0                                                 3                    300
-
-Destination addresses                             packets                  bytes
-0.0.0.0                                                 3                    300
-
-Conversations                                     packets                  bytes
-0.0.0.0 <-> 0.0.0.0                                     3                    300
-
-Ports (each packet's lower one)                   packets                  bytes
-53/udp                                                  3                    300
-
-DNS queries: 1 (A 1)
-DNS answers: 0
-
-DNS names                             queries  answers
-ab A                                        1
-
-Frame sizes                                       packets
-80–159 bytes                        100 %               3
-
-Frame sizes (bytes)   min 100, median 100, p95 100, max 100
-Packet rate           mean 2 packets/s, peak 4 packets/s
-Bit rate              mean 1.20 kbit/s, peak 3.20 kbit/s
-
-Packets over time, 0.5 s each, at most 2
-█  █
-
-Note: A note.
-
-Ledger: balanced
-  seen                                             7
-    filtered out                                   3
-    matched                                        4
-      of them unparsed                             1
-  summaries delivered                              3
-  summaries lost                                   1
-  frames written                                   3
-  frames sampled out                               0
-  frames lost, ring full                           0
-  frames lost, write failed                        1
-  excerpts lost                                    0
-  history evicted                                  2
-";
-}
+mod tests;
