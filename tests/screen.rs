@@ -1,11 +1,17 @@
 //! A real terminal: tmux, whose screen can be read.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::wait_until;
 
+/// Terminals so far: a server that ends still has its socket for a moment.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A terminal of 80×24 with one program in it; ended on drop.
@@ -21,8 +27,9 @@ impl Screen {
     /// # Errors
     /// When tmux cannot start.
     pub fn start(line: &str) -> Result<Self> {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let screen = Self {
-            socket: format!("traffic-test-{}", std::process::id()),
+            socket: format!("traffic-test-{}-{number}", std::process::id()),
         };
         let shell = format!(
             "{line}; echo ended with $?; stty -a | grep -oE -e '-?(icanon|echo) '; exec cat"
