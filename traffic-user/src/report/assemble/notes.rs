@@ -1,13 +1,14 @@
 //! What a reader should know about how the numbers came about.
 
-use super::super::{
-    InterfaceRow, Ledger, Report,
-    number::{count, counted},
-};
+use super::common_sample;
 use crate::{
     analysis::{EXACT_CONVERSATIONS, EXACT_HOSTS, Tables},
     dns::DnsTable,
     findings::{Findings, MAX_PER_KIND},
+    report::{
+        InterfaceRow, Ledger, Report, Source,
+        number::{count, counted},
+    },
     timeline::Bars,
 };
 
