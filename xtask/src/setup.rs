@@ -41,6 +41,7 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "iproute2",
     "iputils-ping",
     "nfdump",
+    "openssl",
     "pmacct",
     "procps",
     "prometheus",
