@@ -172,15 +172,15 @@ impl<'a> Prometheus<'a> {
 }
 
 fn configuration() -> String {
-    let targets = (1..).zip(HOSTS).map(|(number, host)| {
+    let target = |(number, host): (u8, &str)| {
         format!("  - targets: ['10.77.0.{number}:8080']\n    labels: {{host: {host}}}\n")
-    });
+    };
+    let targets: String = (1..).zip(HOSTS).map(target).collect();
     format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
          rule_files: ['{}']\nscrape_configs:\n- job_name: traffic\n  authorization: {{credentials: \
-         letmein}}\n  static_configs:\n{}",
+         letmein}}\n  static_configs:\n{targets}",
         dashboard("prometheus-rules.yml").display(),
-        targets.collect::<String>()
     )
 }
 
