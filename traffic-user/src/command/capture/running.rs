@@ -31,6 +31,7 @@ impl Capture<'_> {
         let mut ticks = Ticks::new();
         let mut more = false;
         loop {
+            let prompt = self.is_followed();
             tokio::select! {
                 biased;
                 request = self.outside.signals.next() => {
@@ -46,7 +47,7 @@ impl Capture<'_> {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
-                () = ticks.next() => {
+                () = ticks.next(prompt) => {
                     self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
@@ -62,6 +63,11 @@ impl Capture<'_> {
                 }
             }
         }
+    }
+
+    /// Whether somebody follows the capture, who is not to wait.
+    fn is_followed(&self) -> bool {
+        self.take.is_followed() || self.outside.views.is_watched()
     }
 
     /// Does what a signal asks for; whether that is to end.

@@ -29,6 +29,8 @@ pub(super) struct Take {
     order: Option<InOrder>,
     /// Where flows go that end.
     ipfix: Option<Exporter>,
+    /// Whether the capture ends with a number of packets, which is not to come late.
+    counted: bool,
     /// Where else they go.
     pub(super) rows: Option<FlowRows>,
 }
@@ -51,6 +53,7 @@ impl Take {
             lines: Lines::new(args, interfaces),
             order: (!args.files.packet_buffered).then(InOrder::default),
             ipfix: None,
+            counted: args.count.is_some(),
             rows: None,
         }
     }
@@ -117,6 +120,12 @@ impl Take {
     /// What became of the flow records so far.
     pub(super) fn exported(&self) -> Option<Exported> {
         self.ipfix.as_ref().map(Exporter::exported)
+    }
+
+    /// Whether someone reads along, who is not to wait.
+    pub(super) fn is_followed(&self) -> bool {
+        let is_stream = self.file.as_ref().is_some_and(CaptureFile::is_stream);
+        is_stream || self.lines.is_some() || self.log.is_some() || self.counted
     }
 
     /// Makes room for one more interface.
