@@ -131,13 +131,15 @@ const BIN: Bin<'_> = Bin {
 
 fn tally() -> Batch {
     let mut rows = Rows::default();
-    let row = TallyRow {
-        interface: "eth0",
-        direction: "ingress",
-        name: "seen",
-        value: Change { now: 3, before: 4 },
-    };
-    rows.tally(&BIN, &row);
+    for name in ["seen", "excerpts_lost"] {
+        let row = TallyRow {
+            interface: "eth0",
+            direction: "ingress",
+            name,
+            value: Change { now: 3, before: 4 },
+        };
+        rows.tally(&BIN, &row);
+    }
     let table = Table::Tallies;
     Batch { table, rows }
 }
