@@ -54,7 +54,7 @@ impl<'a> Test<'a> {
     fn outcome(&self, require_all: bool) -> Outcome {
         if let Some((need, missing)) = self.needs.iter().find_map(|n| Some((n, n.missing()?))) {
             let reason = format!("not run (needs {missing})");
-            return if require_all && *need != Need::Long {
+            return if require_all && !need.is_choice() {
                 Outcome::Failed(reason)
             } else {
                 Outcome::Skipped(reason)
@@ -80,7 +80,7 @@ enum Outcome {
 /// Arguments: a part of the names to run; `--exact` for the whole name; `--list`. Other options
 /// are libtest's and are ignored, because `cargo test` passes the same to every binary. With
 /// `TRAFFIC_REQUIRE_ALL` in the environment a test that cannot run has failed, unless all that it
-/// needs is time.
+/// needs is time, or a machine of its own.
 #[must_use]
 pub fn main(tests: &[Test<'_>]) -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();

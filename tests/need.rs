@@ -34,6 +34,10 @@ pub enum Need {
     ClickHouse,
     /// A current ClickHouse engine as a module of Python, likewise.
     Chdb,
+    /// XDP programs that copy frames: what `-w` and filters at XDP take.
+    XdpFrames,
+    /// A machine whose clock and disk are the tests' own, as `cargo xtask vm` boots.
+    Machine,
     /// A program with this name.
     Tool(&'static str),
     /// Captures from elsewhere, as `TRAFFIC_CORPUS` names their directory.
@@ -47,6 +51,11 @@ impl Need {
     #[must_use]
     pub fn is_there(self) -> bool {
         self.missing().is_none()
+    }
+
+    /// Whether what is missing is to be asked for, by an option or another command.
+    pub(crate) fn is_choice(self) -> bool {
+        matches!(self, Self::Long | Self::Machine)
     }
 
     /// The name of what is missing; `None` when it is there.
@@ -64,6 +73,12 @@ impl Need {
             Self::Capture => first_missing(&[Self::Program, Self::Object, Self::VethPair]),
             Self::ClickHouse => unpacked("clickhouse"),
             Self::Chdb => unpacked("chdb"),
+            Self::XdpFrames => {
+                (!xdp_copies_frames()).then(|| "XDP that copies frames: Linux 5.18".to_owned())
+            }
+            Self::Machine => env::var_os("TRAFFIC_MACHINE")
+                .is_none()
+                .then(|| "a machine of its own: cargo xtask vm".to_owned()),
             Self::Tool(name) => (!is_installed(name)).then(|| name.to_owned()),
             Self::Corpus => unset(CORPUS),
             Self::Long => env::var_os("TRAFFIC_LONG")
@@ -149,6 +164,13 @@ fn effective_capabilities() -> u64 {
             u64::from_str_radix(mask.trim(), 16).ok()
         })
         .unwrap_or(0)
+}
+
+/// Whether the kernel has the helper that XDP programs copy frames with; taken to be there where
+/// the kernel does not name its functions.
+fn xdp_copies_frames() -> bool {
+    let helper = |names: String| names.contains(" bpf_xdp_load_bytes\n");
+    fs::read_to_string("/proc/kallsyms").map_or(true, helper)
 }
 
 fn is_installed(name: &str) -> bool {

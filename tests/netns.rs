@@ -5,6 +5,7 @@ use std::{
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -12,6 +13,8 @@ use nix::{
     sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
     unistd::Pid,
 };
+
+use crate::wait_until;
 
 /// The interface in both namespaces of a [`VethPair`].
 pub const VETH: &str = "veth0";
@@ -108,6 +111,18 @@ impl Namespace {
         let result = work();
         setns(here, CloneFlags::CLONE_NEWNET).context("leave the namespace")?;
         result
+    }
+
+    /// Waits until `interface` carries frames and says so (RFC 2863), which the kernel notes a
+    /// while after its other end is up.
+    ///
+    /// # Errors
+    /// When it does not within ten seconds.
+    pub fn wait_for_carrier(&self, interface: &str) -> Result<()> {
+        let line = format!("cat /sys/class/net/{interface}/operstate");
+        wait_until("the link to be up", Duration::from_secs(10), || {
+            self.run(&line).is_ok_and(|state| state.trim() == "up")
+        })
     }
 
     /// Frames that `interface` has received and sent.

@@ -94,6 +94,8 @@ impl Stage {
             ..VethOptions::default()
         })?;
         introduce(&pair)?;
+        pair.left.wait_for_carrier(VETH)?;
+        pair.right.wait_for_carrier(VETH)?;
         let sink = pair.right.within(|| Ok(UdpSocket::bind("10.77.0.2:9")?))?;
         Ok(Self { pair, _sink: sink })
     }

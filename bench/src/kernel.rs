@@ -25,11 +25,14 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "record")]
     check: bool,
     /// Write docs/bench-kernel.json from this measurement.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "path")]
     record: bool,
     /// Repetitions, each with the empty program beside it.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
+    /// Only paths whose names have all of these words in them; repeat for several.
+    #[arg(long, value_name = "WORDS")]
+    path: Vec<String>,
 }
 
 /// Most runs of a program in one measurement.
@@ -53,7 +56,17 @@ struct Mode {
     frames: Option<&'static [&'static str]>,
 }
 
+/// What a path is called in tables and in the record.
+fn path_name(program: PacketProgram, mode: &str, frame: &str) -> String {
+    format!("{} | {mode} | {frame}", program.name())
+}
+
 impl Mode {
+    fn measures(&self, sample: &Sample) -> bool {
+        let frames = self.frames;
+        frames.is_none_or(|frames| frames.contains(&sample.name))
+    }
+
     /// As many runs as fit three quarters of the ring, even if nobody empties it meanwhile.
     fn runs(&self, sample: &Sample) -> u32 {
         let summary = size_of::<Summary>() + 1;
@@ -144,7 +157,7 @@ impl Cost {
         let null_ns = null.mean(program);
         let ratios: Vec<f64> = ns.iter().map(|ns| ns / null_ns).collect();
         Some(Path {
-            name: format!("{} | {mode} | {frame}", program.name()),
+            name: path_name(program, mode, frame),
             null_ns,
             ns: median(&ns)?,
             ratio: Estimate::of(&ratios)?,
@@ -158,7 +171,7 @@ pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let samples = samples();
     let mut costs = Vec::new();
     for mode in &MODES {
-        costs.extend(measure(mode, &samples, &mut null, args.repetitions)?);
+        costs.extend(measure(mode, &samples, &mut null, args)?);
     }
     let paths: Vec<Path> = costs
         .into_iter()
@@ -207,12 +220,7 @@ fn scale(repetitions: u16) -> Result<()> {
     Ok(())
 }
 
-fn measure(
-    mode: &Mode,
-    samples: &[Sample],
-    null: &mut Null,
-    repetitions: u16,
-) -> Result<Vec<Cost>> {
+fn measure(mode: &Mode, samples: &[Sample], null: &mut Null, args: &Args) -> Result<Vec<Cost>> {
     let settings = Settings {
         snaplen: mode.snaplen,
         sample: mode.sample,
@@ -225,10 +233,10 @@ fn measure(
     let mut costs = Vec::new();
     for program in PROGRAMS {
         for sample in samples {
-            if mode
-                .frames
-                .is_none_or(|frames| frames.contains(&sample.name))
-            {
+            let name = path_name(program, mode.name, sample.name);
+            let is_wanted = args.path.iter().all(|words| name.contains(words));
+            if mode.measures(sample) && is_wanted {
+                let repetitions = args.repetitions;
                 costs.push(cost(mode, sample, program, &mut bench, null, repetitions)?);
             }
         }

@@ -1,7 +1,9 @@
 //! Tools on a link: packet rates, loss, CPU time and memory, each beside no tool at all.
 
 mod cases;
+mod goals;
 mod report;
+mod sections;
 
 use std::{
     fs,
@@ -18,7 +20,11 @@ use tempfile::TempDir;
 use traffic_tests::netns::{VETH, VethOptions, VethPair};
 
 pub(crate) use self::cases::is_installed;
-use self::cases::{Case, Kept, Load, Section, sections};
+use self::{
+    cases::{Case, Kept},
+    goals::Goal,
+    sections::{Load, Section, sections},
+};
 use crate::{
     Programs, empty,
     environment::{Environment, output},
@@ -32,7 +38,7 @@ pub(crate) struct Args {
     /// Three repetitions of one second, for a first look.
     #[arg(long)]
     quick: bool,
-    /// Seconds of traffic in each run.
+    /// Seconds of traffic in each run; twice as many where little is sent.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     duration: Option<f64>,
     /// Repetitions; every tool has its turn in each.
@@ -75,6 +81,16 @@ impl Run {
     fn pps(&self) -> f64 {
         self.delivered as f64 / self.seconds
     }
+
+    fn cpu_per_million(&self) -> Option<f64> {
+        Some(self.cpu_s * 1e6 / self.captured.filter(|&frames| frames > 0)? as f64)
+    }
+
+    /// Share of delivered frames that the tool does not have.
+    fn loss_percent(&self) -> Option<f64> {
+        let lost = self.delivered.saturating_sub(self.captured?);
+        Some(lost as f64 * 100.0 / self.delivered as f64)
+    }
 }
 
 /// All runs of one tool under one load.
@@ -92,6 +108,7 @@ struct Table {
     title: &'static str,
     load: Load,
     rows: Vec<Row>,
+    goals: &'static [Goal],
 }
 
 /// Everything measured.
@@ -108,7 +125,7 @@ struct Measured {
 /// Measures, prints, and writes both reports.
 pub(crate) fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let repetitions = args.repetitions.unwrap_or(if args.quick { 3 } else { 10 });
-    let seconds = args.duration.unwrap_or(if args.quick { 1.0 } else { 3.0 });
+    let seconds = args.duration.unwrap_or(if args.quick { 1.0 } else { 1.5 });
     let begin = Environment::here();
     let stage = Stage::new(args, programs)?;
     let mut tables: Vec<Table> = sections(seconds)
@@ -157,6 +174,7 @@ impl Table {
             title: section.title,
             load: section.load,
             rows: rows.collect(),
+            goals: section.goals,
         }
     }
 

@@ -30,10 +30,63 @@ pub(crate) struct Tool {
 /// What a tool has used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// User and system time of its threads, in seconds.
+    /// User and system time of its threads, in seconds, and those of its children.
     pub(crate) cpu_s: f64,
-    /// Largest resident set so far, in bytes.
+    /// Largest resident set so far, in bytes, and what its children take now.
     pub(crate) peak_bytes: u64,
+}
+
+impl Usage {
+    /// Of a process and of those that it started.
+    fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let mut usage = Self {
+            cpu_s: cpu_s(pid)?,
+            peak_bytes: kilobytes(&status, "VmHWM:").context("read VmHWM")? << 10,
+        };
+        for child in children(pid)? {
+            // What it shares with its parent is shared out between them (proc_pid_smaps).
+            let memory = fs::read_to_string(format!("/proc/{child}/smaps_rollup"))?;
+            usage.cpu_s += cpu_s(child)?;
+            usage.peak_bytes += kilobytes(&memory, "Pss:").context("read Pss")? << 10;
+        }
+        Ok(usage)
+    }
+}
+
+/// Seconds on a CPU, of all threads.
+fn cpu_s(pid: u32) -> Result<f64> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // The first word: time on a CPU in nanoseconds (proc_pid_schedstat).
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        let word = text.split(' ').next().unwrap_or_default();
+        nanoseconds += word.parse::<u64>().context("read schedstat")?;
+    }
+    Ok(Duration::from_nanos(nanoseconds).as_secs_f64())
+}
+
+/// The processes that `pid` started.
+fn children(pid: u32) -> Result<Vec<u32>> {
+    let processes = fs::read_dir("/proc")?.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        name.to_str()?.parse::<u32>().ok()
+    });
+    let is_child = |process: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: state and parent (proc_pid_stat).
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1));
+        parent.is_some_and(|parent| parent.parse() == Ok(pid))
+    };
+    Ok(processes.filter(is_child).collect())
+}
+
+/// The number in the line that begins with `key`.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 impl Tool {
@@ -81,26 +134,9 @@ impl Tool {
         }
     }
 
-    /// What it has used so far.
+    /// What it and the processes that it started have used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let process = format!("/proc/{}", self.child.id());
-        let mut nanoseconds = 0;
-        for task in fs::read_dir(format!("{process}/task"))? {
-            // The first word: time on a CPU in nanoseconds (proc_pid_schedstat).
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let word = text.split(' ').next().unwrap_or_default();
-            nanoseconds += word.parse::<u64>().context("read schedstat")?;
-        }
-        let status = fs::read_to_string(format!("{process}/status"))?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .context("read VmHWM")?;
-        Ok(Usage {
-            cpu_s: Duration::from_nanos(nanoseconds).as_secs_f64(),
-            peak_bytes: peak << 10,
-        })
+        Usage::of(self.child.id())
     }
 
     /// Interrupts it, as Ctrl-C would, and returns everything that it printed.

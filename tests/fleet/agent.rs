@@ -130,6 +130,14 @@ pub(crate) fn what_is_stored_is_the_ledger() -> Result<()> {
             "{name}: {stored} stored, {counted} counted"
         );
     }
+    let flows = scene
+        .server
+        .number("SELECT sum(forward_packets + reverse_packets) FROM t.flows FINAL")?;
+    let flowless = scene.tally("flowless_packets")?;
+    ensure!(
+        flows >= 300 && flows + flowless == ledger(report, "summaries_delivered")?,
+        "{flows} packets in flows, {flowless} in none"
+    );
     let rows = ledger(report, "export_rows")?;
     ensure!(
         rows > 0 && ledger(report, "export_stored")? == rows,

@@ -16,7 +16,7 @@ use traffic_user::fleet::{
     table::{Bin, CaptureRow, Change, Rows, Table, TallyRow},
 };
 
-use crate::tables::{batch_of, init, store};
+use crate::tables::{batch_of, flows, init, store};
 
 /// What runs on the current engine.
 const SCRIPT: &str = include_str!("chdb.py");
@@ -26,7 +26,15 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
     init(&server)?;
     let batches = [("a", 0), ("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 1)]
         .map(|(host, number)| batch_of(host, number));
-    let batches = [&batches[..], &[tally(), tally(), run(0), run(9)]].concat();
+    let more = [
+        tally(),
+        tally(),
+        run(0),
+        run(9),
+        flows("a", 0..9),
+        flows("b", 0..2),
+    ];
+    let batches = [&batches[..], &more].concat();
     store(&server, &batches)?;
     let current = Features {
         version: String::new(),
@@ -62,7 +70,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
     ];
     let asked = ASKED
         .iter()
-        .flat_map(|seconds| question(*seconds).statements("t"));
+        .flat_map(|(seconds, filter)| question(*seconds, *filter).statements("t"));
     let questions: Vec<String> = questions
         .map(str::to_owned)
         .into_iter()
@@ -124,9 +132,17 @@ fn run(seconds: u64) -> Batch {
 }
 
 /// Seconds of time that are answered from seconds, minutes and hours.
-const ASKED: [u64; 3] = [60, 86_400, 10_000_000];
+const ASKED: [(u64, Option<&str>); 4] = [
+    (60, None),
+    (
+        60,
+        Some("src net 10.0.0.0/8 and tcp or vlan 5 and not src port 53 and (ip6 or ip proto 6)"),
+    ),
+    (86_400, None),
+    (10_000_000, None),
+];
 
-fn question(seconds: u64) -> Question {
+fn question(seconds: u64, filter: Option<&str>) -> Question {
     let middle = 1_800_000_000;
     Question {
         since_ns: (middle - seconds / 2) * 1_000_000_000,
@@ -134,6 +150,8 @@ fn question(seconds: u64) -> Question {
         hosts: vec!["a".to_owned(), "b".to_owned()],
         interfaces: vec!["eth0".to_owned()],
         bars: 30,
+        filter: filter.map(|filter| filter.parse().expect("a filter")),
+        top: 10,
     }
 }
 

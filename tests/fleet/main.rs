@@ -3,6 +3,7 @@
 mod agent;
 mod cluster;
 mod engines;
+mod filter;
 mod outage;
 mod report;
 mod tables;
@@ -20,6 +21,13 @@ const ENGINES: &[Need] = &[
     Need::Tool("python3"),
 ];
 const AGENTS: &[Need] = &[Need::Capture, Need::ClickHouse, Need::Tool("curl")];
+const FILTER: &[Need] = &[
+    Need::Capture,
+    Need::ClickHouse,
+    Need::Tool("curl"),
+    Need::Tool("tcpdump"),
+    Need::Tool("tcpreplay"),
+];
 
 fn main() -> ExitCode {
     traffic_tests::main(&[
@@ -32,6 +40,16 @@ fn main() -> ExitCode {
             "a_batch_that_comes_twice_counts_once",
             SERVER,
             tables::a_batch_that_comes_twice_counts_once,
+        ),
+        Test::new(
+            "tables_of_version_1_get_what_they_lack",
+            SERVER,
+            tables::tables_of_version_1_get_what_they_lack,
+        ),
+        Test::new(
+            "flows_that_come_twice_count_once",
+            SERVER,
+            tables::flows_that_come_twice_count_once,
         ),
         Test::new(
             "a_password_comes_from_a_file_or_the_environment",
@@ -57,6 +75,11 @@ fn main() -> ExitCode {
             "the_report_of_three_hosts_is_the_sum_of_their_ledgers",
             AGENTS,
             report::the_report_of_three_hosts_is_the_sum_of_their_ledgers,
+        ),
+        Test::new(
+            "a_filter_selects_what_it_selects_in_a_capture_file",
+            FILTER,
+            filter::a_filter_selects_what_it_selects_in_a_capture_file,
         ),
         Test::new(
             "a_server_without_tables_is_known_before_the_capture",

@@ -71,6 +71,10 @@ pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<
     let own: Vec<Value> = own.collect::<Result<_>>()?;
     let all = report(&server, &[])?;
     equal(&all, &own)?;
+    let pairs = all["conversations"].as_array().context("conversations")?;
+    let pair = "10.77.0.1 <-> 10.77.0.3";
+    let has_pair = pairs.iter().any(|row| row["address"] == pair);
+    ensure!(has_pair, "{pairs:?}");
     let hosts = &all["source"]["hosts"];
     ensure!(hosts.as_array().map(Vec::len) == Some(3), "{hosts}");
     equal(&report(&server, &["--host", "two"])?, &own[1..2])?;
@@ -99,6 +103,20 @@ fn equal(report: &Value, own: &[Value]) -> Result<()> {
     ensure!(ledger(report, "matched")? > 100, "{}", report["ledger"]);
     ensure!(report["ledger"]["balanced"] == true, "{}", report["ledger"]);
     ensure!(protocols(std::slice::from_ref(report))? == protocols(own)?);
+    for name in ["packets", "bytes", "other_packets", "other_bytes"] {
+        let of = |report: &Value| report["flows"][name].as_u64().context(name);
+        let own: u64 = own.iter().map(of).sum::<Result<_>>()?;
+        ensure!(
+            of(report)? == own,
+            "flows: {name} are not {own}: {}",
+            report["flows"]
+        );
+    }
+    ensure!(
+        report["flows"]["note"].is_null(),
+        "{}",
+        report["flows"]["note"]
+    );
     let bars = report["timeline"]["bins"].as_array().context("bins")?;
     let bars: u64 = bars.iter().filter_map(Value::as_u64).sum();
     ensure!(bars == ledger(report, "matched")?, "{bars} packets in bars");

@@ -1,18 +1,27 @@
 //! The tables of one server.
 
-use std::process::Command;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    ops::Range,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::runtime::Builder;
 use traffic_tests::{
     clickhouse::Server,
     program::{binary, traffic},
 };
-use traffic_user::fleet::{
-    features::Features,
-    parcel::Batch,
-    store::Store,
-    table::{Bin, Change, Rows, Table, TimelineRow},
+use traffic_user::{
+    fleet::{
+        features::Features,
+        parcel::Batch,
+        store::Store,
+        table::{Bin, Change, FlowRow, Rows, Table, TimelineRow},
+    },
+    flows::{EndReason, FlowRecord, FlowSide},
+    record::Direction,
 };
 
 pub(crate) fn init(server: &Server) -> Result<String> {
@@ -40,9 +49,9 @@ pub(crate) fn store(server: &Server, batches: &[Batch]) -> Result<()> {
 
 pub(crate) fn tables_are_made_once_and_kept() -> Result<()> {
     let server = Server::start()?;
-    ensure!(init(&server)?.contains("tables of version 1 (new)"));
+    ensure!(init(&server)?.contains("tables of version 2 (new)"));
     server.query("INSERT INTO t.tallies (host, value) VALUES ('kept', 1)")?;
-    ensure!(init(&server)?.contains("tables of version 1 (as before)"));
+    ensure!(init(&server)?.contains("tables of version 2 (as before)"));
     let kept = server.number("SELECT count() FROM t.tallies WHERE host = 'kept'")?;
     ensure!(kept == 1, "{kept} rows were kept");
     server.query("INSERT INTO t.schema_version VALUES (99, now())")?;
@@ -53,6 +62,115 @@ pub(crate) fn tables_are_made_once_and_kept() -> Result<()> {
         "{error}"
     );
     Ok(())
+}
+
+pub(crate) fn tables_of_version_1_get_what_they_lack() -> Result<()> {
+    let server = Server::start()?;
+    init(&server)?;
+    // As version 1 made them: the other tables are the same since then.
+    server.query("DROP TABLE t.flows")?;
+    server.query("DROP TABLE t.schema_version")?;
+    server.query(
+        "CREATE TABLE t.schema_version (version UInt32, time DateTime) ENGINE = MergeTree() \
+         ORDER BY version",
+    )?;
+    server.query("INSERT INTO t.schema_version VALUES (1, now())")?;
+    store(&server, &[batch(0)])?;
+    let report = ["report", "--from", &server.url("t")];
+    let output = server.traffic(&report)?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(error.contains("have version 1, not 2"), "{error}");
+    ensure!(init(&server)?.contains("tables of version 2 (they had version 1)"));
+    store(&server, &[batch(1), flows("a", 0..1)])?;
+    let packets = server.number("SELECT sum(packets) FROM t.timeline")?;
+    ensure!(packets == 15, "{packets} packets in the timeline");
+    ensure!(server.number("SELECT count() FROM t.flows")? == 1);
+    ensure!(init(&server)?.contains("as before"));
+    Ok(())
+}
+
+pub(crate) fn flows_that_come_twice_count_once() -> Result<()> {
+    let server = Server::start()?;
+    init(&server)?;
+    let batches = [flows("a", 0..3), flows("a", 3..5)];
+    store(&server, &batches)?;
+    let once = flows_of_report(&server)?;
+    ensure!(once["packets"] == 5 * 7, "{once}");
+    store(&server, &batches[1..])?;
+    ensure!(flows_of_report(&server)? == once);
+    // A batch that never came, and another that came twice: as many rows as numbers.
+    store(&server, &[flows("a", 7..9)])?;
+    let stored = flows_of_report(&server)?;
+    ensure!(stored["packets"] == 7 * 7, "{stored}");
+    server.query("OPTIMIZE TABLE t.flows FINAL")?;
+    let rows = server.number("SELECT count() FROM t.flows")?;
+    ensure!(rows == 7, "{rows} rows are left on disk");
+    Ok(())
+}
+
+/// The flows of a report on everything.
+fn flows_of_report(server: &Server) -> Result<Value> {
+    let url = server.url("t");
+    let since = [
+        "--since",
+        "2027-01-01T00:00:00Z",
+        "--until",
+        "2027-02-01T00:00:00Z",
+    ];
+    let options = ["report", "--from", &url, "-qq", "--json", "-"];
+    let output = server.traffic(&[&options[..], &since].concat())?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{error}");
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(report["flows"].clone())
+}
+
+/// Flows of a host with these numbers, of 7 packets each: TCP over IPv4, UDP over IPv6 in a VLAN.
+pub(crate) fn flows(host: &str, numbers: Range<u64>) -> Batch {
+    let mut rows = Rows::default();
+    for number in numbers {
+        let first_ns = (1_800_000_000 + number) * 1_000_000_000;
+        let side = |packets, direction| FlowSide {
+            packets,
+            bytes: 100 * packets,
+            ip_bytes: 86 * packets,
+            first_ns,
+            last_ns: first_ns + packets,
+            direction: Some(direction),
+            ..FlowSide::default()
+        };
+        let is_even = number % 2 == 0;
+        let addresses: [IpAddr; 2] = if is_even {
+            [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]
+        } else {
+            [Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into()]
+        };
+        let flow = FlowRecord {
+            interface: 0,
+            vlan: (!is_even).then_some(5),
+            inner_vlan: None,
+            ip_proto: if is_even { 6 } else { 17 },
+            src_addr: addresses[0],
+            dst_addr: addresses[1],
+            src_port: 4000 + u16::try_from(number).unwrap_or(0),
+            dst_port: 53,
+            forward: side(4, Direction::Egress),
+            reverse: side(3, Direction::Ingress),
+            handshake_ns: is_even.then_some(5),
+            response_ns: None,
+            end: Some(EndReason::IdleTimeout),
+        };
+        rows.flow(&FlowRow {
+            host,
+            run: 7,
+            time_ns: first_ns + 1_000_000_000,
+            number,
+            interface: "eth0",
+            flow: &flow,
+        });
+    }
+    let table = Table::Flows;
+    Batch { table, rows }
 }
 
 pub(crate) fn a_batch_that_comes_twice_counts_once() -> Result<()> {

@@ -99,12 +99,20 @@ const SHORT_STEP: usize = 41;
 
 fn accepts<'a>(variants: impl Iterator<Item = &'a Variant>) -> Result<()> {
     let mut accepted = 0;
-    let mut most = PacketProgram::ALL.map(|program| (program, 0, String::new()));
+    let mut most: Vec<_> = PacketProgram::ALL
+        .into_iter()
+        .filter(|program| *program != PacketProgram::XdpFrags || xdp_can_copy_frames())
+        .map(|program| (program, 0, String::new()))
+        .collect();
     for variant in variants {
         let mut bench = Bench::load(&variant.settings, variant.links, variant.access)?;
         for (program, count, with) in &mut most {
             let instructions = bench.verified_instructions(*program);
             let instructions = instructions.with_context(|| format!("{variant:?}"))?;
+            // An old kernel that does not say has accepted it all the same.
+            let Some(instructions) = instructions else {
+                continue;
+            };
             ensure!(
                 (1..MOST_INSTRUCTIONS).contains(&instructions),
                 "{} takes {instructions} instructions with {variant:?}",
@@ -117,7 +125,7 @@ fn accepts<'a>(variants: impl Iterator<Item = &'a Variant>) -> Result<()> {
         accepted += 1;
     }
     println!("{accepted} variants of each program are accepted");
-    for (program, count, with) in most {
+    for (program, count, with) in most.into_iter().filter(|(_, count, _)| *count > 0) {
         println!(
             "{}: at most {count} instructions, with {with}",
             program.name()

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use traffic_tests::{Need, Test, program::traffic};
 
 const SUBCOMMANDS: [&str; 4] = ["capture", "read", "print", "interfaces"];
@@ -42,6 +43,16 @@ fn main() -> ExitCode {
             "a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words",
             &[Need::Program],
             a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words,
+        ),
+        Test::new(
+            "a_file_is_read_through_a_filter_with_names",
+            &[Need::Program],
+            a_file_is_read_through_a_filter_with_names,
+        ),
+        Test::new(
+            "every_output_of_a_file_is_written",
+            &[Need::Program],
+            every_output_of_a_file_is_written,
         ),
         Test::new(
             "a_filter_is_printed_as_classic_bpf_and_as_ebpf",
@@ -160,6 +171,92 @@ fn a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words() -> Result<()> {
     }
     let both = traffic(&["capture", "-f", "tcp", "udp"])?;
     expect_code(&both, 2)
+}
+
+/// Names are looked up although a process that reads packets may look up nothing.
+fn a_file_is_read_through_a_filter_with_names() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("udp.pcap");
+    let ports = [53_u16, 53, 80];
+    fs::write(&file, udp_capture(&ports))?;
+    let matched = |filter: &str| -> Result<Value> {
+        let output = traffic(&[
+            "read".as_ref(),
+            file.as_os_str(),
+            "-qq".as_ref(),
+            "--json".as_ref(),
+            "-".as_ref(),
+            "-f".as_ref(),
+            filter.as_ref(),
+        ])?;
+        ensure!(output.status.success(), "{filter}: {}", stderr(&output));
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(report["ledger"]["matched"].clone())
+    };
+    for (filter, expected) in [
+        ("udp dst port 53", 2),
+        ("udp dst port domain", 2),
+        ("dst host localhost", 3),
+        ("tcp", 0),
+    ] {
+        let matched = matched(filter)?;
+        ensure!(matched == expected, "{filter}: {matched}");
+    }
+    let unknown = traffic(&[
+        "read".as_ref(),
+        file.as_os_str(),
+        "-f".as_ref(),
+        "host nosuch.invalid".as_ref(),
+    ])?;
+    expect_code(&unknown, 2)
+}
+
+fn every_output_of_a_file_is_written() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(path("udp.pcap"), udp_capture(&[53]))?;
+    let outputs = [
+        ["--csv", "tables"],
+        ["--html", "a.html"],
+        ["--json", "a.json"],
+        ["--packets", "a.jsonl"],
+        ["--plot", "a.png"],
+        ["--plot", "sizes=a.svg"],
+        ["-w", "b.pcapng"],
+    ];
+    let mut args = vec!["read".to_owned(), path("udp.pcap")];
+    for [option, value] in outputs {
+        let (kind, name) = value.split_once('=').unwrap_or(("", value));
+        let separator = if kind.is_empty() { "" } else { "=" };
+        args.extend([
+            option.to_owned(),
+            format!("{kind}{separator}{}", path(name)),
+        ]);
+    }
+    let output = traffic(&args)?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    for [_, value] in outputs {
+        let name = value.rsplit('=').next().unwrap_or(value);
+        ensure!(fs::metadata(path(name))?.len() > 0, "{name} is empty");
+    }
+    ensure!(fs::metadata(path("tables/protocols.csv"))?.len() > 0);
+    Ok(())
+}
+
+/// A pcap file of IPv4 packets from and to 127.0.0.1 with a UDP header alone, to these ports.
+fn udp_capture(ports: &[u16]) -> Vec<u8> {
+    let header = [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 101];
+    let mut file: Vec<u8> = header.map(u32::to_ne_bytes).concat();
+    for port in ports {
+        file.extend([0_u32, 0, 28, 28].map(u32::to_ne_bytes).concat());
+        file.extend([
+            0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1,
+        ]);
+        file.extend([0x30, 0x39]);
+        file.extend(port.to_be_bytes());
+        file.extend([0, 8, 0, 0]);
+    }
+    file
 }
 
 fn a_filter_is_printed_as_classic_bpf_and_as_ebpf() -> Result<()> {

@@ -67,6 +67,19 @@ fn lines_are_those_of_tcpdump() -> Result<()> {
         ensure!(theirs.lines().count() == ours.lines().count(), "{style:?}");
         ensure!(ours.lines().count() >= frames.len());
     }
+    compare_filtered(&file)
+}
+
+/// The lines of frames that match an expression are those that tcpdump prints with it.
+fn compare_filtered(file: &str) -> Result<()> {
+    let filter = "udp or arp";
+    let theirs = Command::new("tcpdump")
+        .args(["-n", "-r", file, filter])
+        .output()?;
+    let ours = traffic(&["print", file, "-f", filter])?;
+    let (theirs, ours) = (text(&theirs.stdout), text(&ours.stdout));
+    ensure!(theirs == ours, "tcpdump: {theirs}\ntraffic: {ours}");
+    ensure!(ours.lines().count() > 1, "{ours}");
     Ok(())
 }
 

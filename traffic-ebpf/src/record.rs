@@ -272,10 +272,12 @@ pub struct Batch {
     pub slot_end_ns: u64,
     /// Frames to leave untimed until the next timed one.
     pub timing_countdown: u32,
-    /// Explicit padding.
-    pub reserved: u32,
-    /// Explicit padding.
-    pub reserved_tail: [u64; 2],
+    /// Packets that may still be given the time of `clock_ns`.
+    pub clock_countdown: u32,
+    /// What the coarse clock said when `clock_ns` was read.
+    pub coarse_ns: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds when the clock was last read, where packets share readings.
+    pub clock_ns: u64,
     /// The records, oldest first; the one at `count` is being written. The last is for a packet
     /// that arrives while the flush program works on the others: it travels alone.
     pub records: [Summary; BATCH_RECORDS + 1],

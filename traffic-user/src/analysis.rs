@@ -23,12 +23,17 @@ pub const EXACT_CONVERSATIONS: usize = 28_672;
 
 /// Flows whose packets are summed before they reach the tables; a power of two.
 const CACHED_FLOWS: usize = 256;
+/// Sums that the tables take in one go: a processor that waits for the memory of one looks for the
+/// next meanwhile.
+const SETTLED_FLOWS: usize = 64;
 
 /// Folds header summaries into tables, in memory that does not depend on their number.
 #[derive(Clone, Debug)]
 pub struct Analysis {
     cache: Vec<Flow>,
     cache_state: FixedState,
+    /// Sums that were pushed out of the cache, for the tables.
+    evicted: Vec<Flow>,
     sources: HeavyHitters<Host>,
     destinations: HeavyHitters<Host>,
     conversations: HeavyHitters<Pair>,
@@ -143,6 +148,7 @@ impl Analysis {
         Self {
             cache: vec![NO_FLOW; CACHED_FLOWS],
             cache_state: FixedState::default(),
+            evicted: Vec::with_capacity(SETTLED_FLOWS),
             sources: HeavyHitters::new(hosts),
             destinations: HeavyHitters::new(hosts),
             conversations: HeavyHitters::new(conversations),
@@ -211,25 +217,36 @@ impl Analysis {
             family,
         };
         let evicted = std::mem::replace(line, flow);
-        self.add_flow(&evicted);
+        if evicted.count.packets > 0 {
+            self.evicted.push(evicted);
+            if self.evicted.len() >= SETTLED_FLOWS {
+                self.settle();
+            }
+        }
     }
 
-    fn add_flow(&mut self, flow: &Flow) {
-        if flow.count.packets == 0 {
-            return;
+    /// Adds what was pushed out of the cache to the tables.
+    #[inline(never)]
+    fn settle(&mut self) {
+        let mut flows = std::mem::take(&mut self.evicted);
+        for flow in &flows {
+            if self.sources.add(flow.source(), flow.count) {
+                self.count_source(flow.source());
+            }
         }
-        let family = flow.family;
-        let host = |address| Host { address, family };
-        if self.sources.add(host(flow.src), flow.count) {
-            self.count_source(host(flow.src));
+        // Many hosts talk to one.
+        for run in flows.chunk_by(|a, b| a.destination() == b.destination()) {
+            let mut count = Count::default();
+            for flow in run {
+                count += flow.count;
+            }
+            self.destinations.add(run[0].destination(), count);
         }
-        self.destinations.add(host(flow.dst), flow.count);
-        let pair = Pair {
-            low: flow.src.min(flow.dst),
-            high: flow.src.max(flow.dst),
-            family,
-        };
-        self.conversations.add(pair, flow.count);
+        for flow in &flows {
+            self.conversations.add(flow.pair(), flow.count);
+        }
+        flows.clear();
+        self.evicted = flows;
     }
 
     /// Estimates from the moment on when the table begins to forget. An address may be counted
@@ -262,8 +279,11 @@ impl Analysis {
     pub fn tables(&mut self, top: usize) -> Tables {
         for index in 0..self.cache.len() {
             let flow = std::mem::replace(&mut self.cache[index], NO_FLOW);
-            self.add_flow(&flow);
+            if flow.count.packets > 0 {
+                self.evicted.push(flow);
+            }
         }
+        self.settle();
         let estimated = self.sources.max_missed() > 0;
         let estimate = self.source_estimate.as_ref().filter(|_| estimated);
         Tables {
@@ -376,6 +396,30 @@ impl Hash for Pair {
         hasher.write_u128(u128::from_ne_bytes(self.low));
         hasher.write_u128(u128::from_ne_bytes(self.high));
         hasher.write_u8(self.family);
+    }
+}
+
+impl Flow {
+    fn source(&self) -> Host {
+        Host {
+            address: self.src,
+            family: self.family,
+        }
+    }
+
+    fn destination(&self) -> Host {
+        Host {
+            address: self.dst,
+            family: self.family,
+        }
+    }
+
+    fn pair(&self) -> Pair {
+        Pair {
+            low: self.src.min(self.dst),
+            high: self.src.max(self.dst),
+            family: self.family,
+        }
     }
 }
 

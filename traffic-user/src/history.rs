@@ -28,6 +28,14 @@ impl History {
         }
     }
 
+    /// Takes records in any order of time.
+    #[inline]
+    pub fn extend(&mut self, records: &[PacketRecord]) {
+        for record in records {
+            self.push(record);
+        }
+    }
+
     /// Takes a record in any order of time.
     #[inline]
     pub fn push(&mut self, record: &PacketRecord) {

@@ -81,18 +81,25 @@ impl Stages {
         self
     }
 
-    /// Takes packets that matched, in any order of time.
+    /// Takes packets that matched, in any order of time. Stage by stage, so that each has the
+    /// processor's caches for itself.
     pub fn packets(&mut self, records: &[PacketRecord]) {
+        self.history.extend(records);
         for record in records {
-            self.history.push(record);
             self.analysis.add(record);
-            if let Some(findings) = &mut self.findings {
+        }
+        if let Some(findings) = &mut self.findings {
+            for record in records {
                 findings.packet(record);
             }
-            if let Some(flows) = &mut self.flows {
+        }
+        if let Some(flows) = &mut self.flows {
+            for record in records {
                 flows.add(record);
             }
-            if let Some(totals) = &mut self.totals {
+        }
+        if let Some(totals) = &mut self.totals {
+            for record in records {
                 let leaf = totals.counts.add(record);
                 let time_ns = record.timestamp_ns();
                 totals.timeline.add(time_ns, leaf, record.wire_len());

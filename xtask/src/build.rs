@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    process, reproducible,
+    process,
+    processor::Processor,
+    reproducible,
     setup::{LIBRARIES, Setup},
     toolchain::TARGET,
 };
@@ -40,8 +42,9 @@ pub(crate) struct Build {
 pub(crate) enum Profile {
     Debug,
     Release,
-    /// Optimized, and with every library linked in: it runs where there is a kernel.
-    Static,
+    /// Optimized, and with every library linked in, for this processor: it runs where there is a
+    /// kernel.
+    Static(Processor),
 }
 
 /// What warnings do to the build of the object.
@@ -63,7 +66,7 @@ pub(crate) struct Built {
 impl Build {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let profile = match (self.is_static, self.release) {
-            (true, _) => Profile::Static,
+            (true, _) => Profile::Static(Processor::of_this_machine()?),
             (false, true) => Profile::Release,
             (false, false) => Profile::Debug,
         };
@@ -78,7 +81,7 @@ pub(crate) fn all(profile: Profile) -> Result<Built> {
     Setup::default().tools(LIBRARIES)?;
     let mut cargo = match profile {
         Profile::Debug | Profile::Release => cargo(&object),
-        Profile::Static => static_cargo(&object),
+        Profile::Static(processor) => static_cargo(&object, processor)?,
     };
     cargo
         .args(["build", "--package", "traffic-user", "--bin", "traffic"])
@@ -97,7 +100,9 @@ pub(crate) fn program(profile: Profile) -> PathBuf {
     match profile {
         Profile::Debug => process::target().join("debug/traffic"),
         Profile::Release => process::target().join("release/traffic"),
-        Profile::Static => process::target().join(host()).join("release/traffic"),
+        Profile::Static(processor) => process::target()
+            .join(processor.target())
+            .join("release/traffic"),
     }
 }
 
@@ -110,9 +115,12 @@ pub(crate) fn cargo(object: &Path) -> Command {
 }
 
 /// [`cargo`] that links every library into what it builds, tests as well. What it builds lies
-/// below `target/`[`host`]; the bytes are the same from any directory.
-pub(crate) fn static_cargo(object: &Path) -> Command {
+/// below `target/` and the processor's name; the bytes are the same from any directory.
+pub(crate) fn static_cargo(object: &Path, processor: Processor) -> Result<Command> {
     let mut cargo = cargo(object);
+    if processor != Processor::of_this_machine()? {
+        processor.cross_build(&mut cargo)?;
+    }
     let own = [
         "-Ctarget-feature=+crt-static",
         NO_CAPTURE_SOURCES,
@@ -122,14 +130,9 @@ pub(crate) fn static_cargo(object: &Path) -> Command {
     // Without a target the flags would be those of procedural macros too, which are not static.
     cargo
         .arg("--config")
-        .arg(format!("build.target={:?}", host()));
+        .arg(format!("build.target={:?}", processor.target()));
     reproducible::with_flags(&mut cargo, &flags);
-    cargo
-}
-
-/// This machine, as the compiler names it.
-pub(crate) fn host() -> String {
-    format!("{}-unknown-linux-gnu", env::consts::ARCH)
+    Ok(cargo)
 }
 
 /// Builds the object, unless `TRAFFIC_EBPF_OBJ` names one that was built elsewhere.

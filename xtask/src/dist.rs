@@ -6,6 +6,7 @@ mod debian;
 mod dependencies;
 mod files;
 mod sbom;
+mod service;
 
 use std::{
     env, fs,
@@ -19,18 +20,24 @@ use clap::Args;
 use self::{dependencies::Dependencies, files::Files};
 use crate::{
     build::{self, Profile},
-    process, reproducible,
+    process,
+    processor::Processor,
+    reproducible,
     setup::{DIST_TOOLS, Setup},
 };
 
-/// Makes an archive and a Debian package with the static program, for the processor of this machine
+/// Makes an archive and a Debian package with the static program
 #[derive(Args, Debug)]
 pub(crate) struct Dist {
     /// Where the files go.
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     out: PathBuf,
+    /// Build for this processor, with Debian's cross compiler, and not for this machine's.
+    #[arg(long, value_enum, conflicts_with = "check")]
+    processor: Option<Processor>,
     /// Build the last commit twice in different directories, compare the bytes, and install, run
-    /// and remove the package in a new Debian system. Takes half an hour, and root.
+    /// and remove the package in a new Debian system, also under systemd. Takes half an hour, and
+    /// root.
     #[arg(long)]
     check: bool,
 }
@@ -41,6 +48,7 @@ struct Release {
     version: &'static str,
     /// Seconds since 1970: of the last commit.
     epoch: String,
+    processor: Processor,
 }
 
 impl Dist {
@@ -50,25 +58,35 @@ impl Dist {
         if self.check {
             check::run(&out)?;
         } else {
-            make(&out)?;
+            let processor = self.processor.map_or_else(Processor::of_this_machine, Ok)?;
+            make(&out, processor)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// Makes everything anew below `out`.
-fn make(out: &Path) -> Result<()> {
+fn make(out: &Path, processor: Processor) -> Result<()> {
     let release = Release {
         version: env!("CARGO_PKG_VERSION"),
         epoch: reproducible::epoch()?,
+        processor,
     };
-    let built = build::all(Profile::Static)?;
+    let built = build::all(Profile::Static(processor))?;
+    let own = Processor::of_this_machine()?;
+    let teller = if processor == own {
+        built.program.clone()
+    } else {
+        runs(&built.program, processor)?;
+        build::all(Profile::Static(own))?.program
+    };
     empty(out)?;
-    let dependencies = Dependencies::of_program()?;
+    let dependencies = Dependencies::of_program(processor)?;
     let bill = sbom::write(&dependencies, &release)?;
     let licences = dependencies.licences()?;
     let files = Files {
         program: &built.program,
+        teller: &teller,
         bill: &bill,
         licences: &licences,
         release: &release,
@@ -78,6 +96,17 @@ fn make(out: &Path) -> Result<()> {
     let name = format!("traffic-{}.cdx.json", release.version);
     fs::write(out.join(name), &bill).context("write the bill of materials")?;
     sums(out)
+}
+
+/// Has a program for another processor say its version.
+fn runs(program: &Path, processor: Processor) -> Result<()> {
+    let mut emulator = process::command(processor.emulator());
+    let output = process::output(emulator.arg(program).arg("--version"))?;
+    let output = output.with_context(|| format!("find {}", processor.emulator()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("traffic {}\n", env!("CARGO_PKG_VERSION"));
+    ensure!(output.status.success() && said == expected, "{output:?}");
+    Ok(())
 }
 
 /// Removes what an earlier run left in `directory`, and makes it.

@@ -9,6 +9,7 @@ mod dist;
 mod fuzz;
 mod lint;
 mod process;
+mod processor;
 mod reproducible;
 mod run;
 mod setup;

@@ -40,6 +40,7 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "ethtool",
     "iproute2",
     "iputils-ping",
+    "netbase",
     "nfdump",
     "pmacct",
     "procps",

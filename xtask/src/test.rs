@@ -32,6 +32,9 @@ pub(crate) struct Test {
     /// With --long: minutes at a steady rate.
     #[arg(long, value_name = "N", default_value_t = 30, requires = "long")]
     minutes: u32,
+    /// With --long: datagrams a second at that rate.
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "long")]
+    rate: u32,
     /// With --long: times that captures begin and end.
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "long")]
     cycles: u32,
@@ -92,6 +95,7 @@ impl Test {
         if self.long {
             cargo.env("TRAFFIC_LONG", "1");
             cargo.env("TRAFFIC_LONG_MINUTES", self.minutes.to_string());
+            cargo.env("TRAFFIC_LONG_RATE", self.rate.to_string());
             cargo.env("TRAFFIC_LONG_CYCLES", self.cycles.to_string());
         }
         if let Some(corpus) = env::var_os("TRAFFIC_CORPUS") {
@@ -119,17 +123,21 @@ fn guard() -> Result<Tally> {
 
 /// Boots other kernels and runs tests there; where they cannot be fetched, it says so.
 fn other_kernels(built: Built, long: bool) -> Result<Tally> {
+    let mut sum = Tally::default();
+    let mut not_run = |name: &str, error: &anyhow::Error| {
+        println!("test {name} ... not run (needs kernels of Debian: {error:#})");
+        sum.skipped += 1;
+    };
     let machines = match Machines::of_test_run(long) {
         Ok(machines) => machines,
         Err(error) => {
-            println!("test other_kernels ... not run (needs kernels of Debian: {error:#})");
-            return Ok(Tally {
-                skipped: 1,
-                ..Tally::default()
-            });
+            not_run("other_kernels", &error);
+            return Ok(sum);
         }
     };
-    let mut sum = Tally::default();
+    for (name, error) in &machines.missing {
+        not_run(&format!("on_linux_{name}"), error);
+    }
     for column in machines.test(built, long)? {
         sum += Tally {
             passed: column.count(|outcome| *outcome == Outcome::Passed),

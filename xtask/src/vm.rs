@@ -20,20 +20,41 @@ use serde::Deserialize;
 use crate::{
     build::{self, Built, Profile},
     process,
+    processor::Processor,
 };
 use kernel::{Kernel, NEWEST};
 use machine::Machine;
 pub(crate) use outcome::{Column, Outcome};
 use outcome::{Reader, table};
-use packages::Archive;
+pub(crate) use packages::Archive;
 use root::Payload;
 use tools::Tools;
 
 /// Kernels of a full run.
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", NEWEST];
-/// Test binaries that run on every kernel: loading, the diagnosis, attaching, capturing, the
-/// ledger, filters.
-const TESTS: [&str; 5] = ["namespaces", "object", "doctor", "capture", "filter"];
+/// Test binaries that run on every kernel.
+const TESTS: [&str; 7] = [
+    "namespaces",
+    "object",
+    "doctor",
+    "capture",
+    "filter",
+    "sandbox",
+    "faults",
+];
+/// What runs of them: loading, the diagnosis, attaching, capturing, the ledger, filters, privileges,
+/// SIGKILL, and what needs a clock and a disk of its own.
+const PLAN: [&str; 9] = [
+    "namespaces",
+    "object",
+    "doctor",
+    "capture",
+    "filter",
+    "sandbox",
+    "faults killed",
+    "faults clock",
+    "faults slow_disk",
+];
 /// What every test run boots: the oldest kernel, and there these.
 const SHORT_KERNEL: &str = "5.10";
 const SHORT_PLAN: [&str; 3] = [
@@ -41,6 +62,8 @@ const SHORT_PLAN: [&str; 3] = [
     "capture count_stops_at_exactly_so_many_frames",
     "capture only_filters_of_killed_captures_are_removed",
 ];
+/// Time for those: many times what they take.
+const SHORT_LIMIT_MINUTES: u64 = 4;
 /// Time that one kernel may take, unless `--limit` says otherwise.
 const LIMIT_MINUTES: u64 = 20;
 
@@ -72,17 +95,19 @@ impl Vm {
             self.kernels
         };
         let machines = Machines::fetch(&names, self.update)?;
+        for (name, error) in &machines.missing {
+            eprintln!("error: {name}: {error:#}");
+        }
+        ensure!(machines.missing.is_empty(), "some kernels are missing");
         let mut payload = if self.debug {
             built_for_debugging()?
         } else {
             built_static()?
         };
-        payload.plan = TESTS
-            .map(|test| match &self.filter {
-                Some(filter) => format!("{test} {filter}"),
-                None => test.to_owned(),
-            })
-            .to_vec();
+        payload.plan = match &self.filter {
+            Some(filter) => TESTS.map(|test| format!("{test} {filter}")).to_vec(),
+            None => PLAN.map(str::to_owned).to_vec(),
+        };
         let columns = machines.boot(&payload, Duration::from_mins(self.limit))?;
         print!("{}", table(&columns));
         let failed: u64 = columns
@@ -98,6 +123,8 @@ impl Vm {
 pub(crate) struct Machines {
     tools: Tools,
     kernels: Vec<Kernel>,
+    /// Kernels that could not be fetched, and why.
+    pub(crate) missing: Vec<(String, anyhow::Error)>,
 }
 
 impl Machines {
@@ -108,11 +135,24 @@ impl Machines {
         Self::fetch(&names, false)
     }
 
+    /// One, or why it cannot be had.
+    pub(crate) fn of_kernel(name: &str) -> Result<Self> {
+        let mut machines = Self::fetch(&[name.to_owned()], false)?;
+        machines
+            .missing
+            .pop()
+            .map_or(Ok(machines), |(_, error)| Err(error))
+    }
+
     /// Finds tools and kernels below `target/`, else fetches them.
     fn fetch(names: &[String], update: bool) -> Result<Self> {
+        ensure!(
+            std::env::consts::ARCH == "x86_64",
+            "run on x86-64, the processor that is made in software"
+        );
         let tools = Tools::find_or_fetch()?;
+        let (mut kernels, mut missing) = (Vec::new(), Vec::new());
         let mut archive = None;
-        let mut kernels = Vec::new();
         for name in names {
             if let Some(kernel) = Kernel::cached(name).filter(|_| !update) {
                 kernels.push(kernel);
@@ -120,23 +160,50 @@ impl Machines {
             }
             let archive = match &archive {
                 Some(archive) => archive,
-                None => archive.insert(Archive::fetch()?),
+                None => archive.insert(Archive::of_kernels()?),
             };
-            kernels.push(Kernel::fetch(name, archive, &tools)?);
+            match Kernel::fetch(name, archive, &tools) {
+                Ok(kernel) => kernels.push(kernel),
+                Err(error) => missing.push((name.clone(), error)),
+            }
         }
-        Ok(Self { tools, kernels })
+        Ok(Self {
+            tools,
+            kernels,
+            missing,
+        })
     }
 
     /// Runs the tests of a run of all tests, as that has built them.
     pub(crate) fn test(&self, built: Built, long: bool) -> Result<Vec<Column>> {
+        if self.kernels.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut cargo = build::cargo(&built.object);
         cargo.arg("test");
         let mut payload = payload(built, cargo)?;
-        let plan = if long { &TESTS[..] } else { &SHORT_PLAN };
+        let plan = if long { &PLAN[..] } else { &SHORT_PLAN };
         payload.plan = plan.iter().copied().map(str::to_owned).collect();
-        let columns = self.boot(&payload, Duration::from_mins(LIMIT_MINUTES))?;
+        let minutes = if long {
+            LIMIT_MINUTES
+        } else {
+            SHORT_LIMIT_MINUTES
+        };
+        let columns = self.boot(&payload, Duration::from_mins(minutes))?;
         print!("{}", table(&columns));
         Ok(columns)
+    }
+
+    /// Boots `system`, a root directory with a first process of its own that speaks of tests as
+    /// ours does. It gets the kernel's modules.
+    pub(crate) fn boot_system(&self, system: &Path, limit: Duration) -> Result<Column> {
+        let kernel = self.kernels.first().context("it has one kernel")?;
+        let directory = tempfile::tempdir_in(process::target().join("vm"))
+            .context("make room for a root directory")?;
+        let archive = directory.path().join("root");
+        root::of_system(system, kernel, &self.tools, &archive)?;
+        let console = directory.path().join("console");
+        Ok(run_in(kernel, &archive, &console, &self.tools, limit))
     }
 
     /// Boots the kernels one after the other.
@@ -201,8 +268,9 @@ fn follow(machine: &mut Machine<'_>, column: &mut Column, reader: &mut Reader) -
 
 /// The program and the tests with every library linked in.
 fn built_static() -> Result<Payload> {
-    let built = build::all(Profile::Static)?;
-    let mut cargo = build::static_cargo(&built.object);
+    let processor = Processor::of_this_machine()?;
+    let built = build::all(Profile::Static(processor))?;
+    let mut cargo = build::static_cargo(&built.object, processor)?;
     cargo.args(["test", "--release"]);
     payload(built, cargo)
 }

@@ -1,26 +1,10 @@
-//! Which tools, doing what, under which load.
+//! Which tools, doing what.
 
 use std::{env, path::PathBuf};
 
 use serde::Serialize;
 
 use super::Paths;
-use crate::generator;
-
-/// Tools under one load.
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    pub(super) load: Load,
-    pub(super) cases: Vec<Case>,
-}
-
-/// What happens on the link.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Load {
-    /// `None` for an idle link.
-    pub(super) traffic: Option<generator::Args>,
-    pub(super) seconds: f64,
-}
 
 /// A tool with its arguments.
 #[derive(Clone, Debug, Serialize)]
@@ -48,84 +32,84 @@ pub(super) enum Kept {
     Ledger(&'static str),
 }
 
-const NONE: Case = Case {
+pub(super) const NONE: Case = Case {
     name: "none",
     line: "",
     ready: "",
     kept: Kept::Nothing,
 };
 /// What any program at XDP costs.
-const EMPTY: Case = Case {
+pub(super) const EMPTY: Case = Case {
     name: "an XDP program that does nothing",
     line: "EMPTY",
     ready: "listening on",
     kept: Kept::Nothing,
 };
-const COUNTERS: Case = ours(
+pub(super) const COUNTERS: Case = ours(
     "traffic, counters only",
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT --counters-only",
     "matched",
 );
-const SUMMARIES: Case = ours(
+pub(super) const SUMMARIES: Case = ours(
     "traffic, summaries and analysis",
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT",
     "summaries_delivered",
 );
-const SUMMARIES_TC: Case = ours(
+pub(super) const SUMMARIES_TC: Case = ours(
     "traffic, summaries and analysis, TC",
     "TRAFFIC capture -i veth0 --hook tc -Q in -d 0 --json REPORT",
     "summaries_delivered",
 );
-const SAMPLED: Case = ours(
+pub(super) const SAMPLED: Case = ours(
     "traffic, + 128 B of 1/64 frames to a file",
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -s 128 --sample 64",
     "summaries_delivered",
 );
-const SNAPPED: Case = ours(
+pub(super) const SNAPPED: Case = ours(
     "traffic, + 128 B of every frame to a file",
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -s 128",
     "frames_written",
 );
-const WHOLE: Case = ours(
+pub(super) const WHOLE: Case = ours(
     "traffic, + whole frames to a file",
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE",
     "frames_written",
 );
-const WHOLE_SMALL_RING: Case = ours(
-    "traffic, + whole frames to a file, 4 MiB ring",
-    "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -B 4M",
+pub(super) const WHOLE_LARGE_RING: Case = ours(
+    "traffic, + whole frames to a file, 64 MiB ring",
+    "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -B 64M",
     "frames_written",
 );
-const TCPDUMP_96: Case = peer(
+pub(super) const TCPDUMP_96: Case = peer(
     "tcpdump -s 96",
     "tcpdump -i veth0 -n -Z root -s 96 -w CAPTURE",
 );
-const TCPDUMP_128: Case = peer(
+pub(super) const TCPDUMP_128: Case = peer(
     "tcpdump -s 128",
     "tcpdump -i veth0 -n -Z root -s 128 -w CAPTURE",
 );
-const TCPDUMP: Case = peer(
+pub(super) const TCPDUMP: Case = peer(
     "tcpdump, whole frames",
     "tcpdump -i veth0 -n -Z root -w CAPTURE",
 );
-const TCPDUMP_LARGE: Case = peer(
+pub(super) const TCPDUMP_LARGE: Case = peer(
     "tcpdump, whole frames, 64 MiB buffer",
     "tcpdump -i veth0 -n -Z root -B 65536 -w CAPTURE",
 );
-const DUMPCAP: Case = Case {
+pub(super) const DUMPCAP: Case = Case {
     ready: "File: ",
     ..peer("dumpcap", "dumpcap -i veth0 -w CAPTURE")
 };
-const XDPDUMP_96: Case = peer(
+pub(super) const XDPDUMP_96: Case = peer(
     "xdpdump -s 96",
     "xdpdump -i veth0 --load-xdp-program -s 96 --perf-wakeup 64 -w CAPTURE",
 );
-const XDPDUMP: Case = peer(
+pub(super) const XDPDUMP: Case = peer(
     "xdpdump, whole frames",
     "xdpdump -i veth0 --load-xdp-program --perf-wakeup 64 -w CAPTURE",
 );
 /// Its own interpreter: others may not have the package.
-const SCAPY: Case = peer("scapy", "/usr/bin/python3 -c SCAPY");
+pub(super) const SCAPY: Case = peer("scapy", "/usr/bin/python3 -c SCAPY");
 
 /// Captures until it is interrupted.
 const SCAPY_SCRIPT: &str = "\
@@ -151,97 +135,6 @@ const fn peer(name: &'static str, line: &'static str) -> Case {
         ready: "listening on",
         kept: Kept::Printed,
     }
-}
-
-/// All sections; each run sends for `seconds`.
-pub(super) fn sections(seconds: f64) -> Vec<Section> {
-    let load = |mix, sources, pps| Load {
-        traffic: Some(generator::Args {
-            mix,
-            sources,
-            pps,
-            to_host: false,
-            seconds,
-        }),
-        seconds,
-    };
-    let mut to_host = load(false, 1, 0);
-    if let Some(traffic) = &mut to_host.traffic {
-        traffic.to_host = true;
-    }
-    let section = |title, load, cases: &[Case]| Section {
-        title,
-        load,
-        cases: cases.to_vec(),
-    };
-    vec![
-        section(
-            "60 B, as many as go",
-            load(false, 1, 0),
-            &[
-                NONE,
-                EMPTY,
-                COUNTERS,
-                SUMMARIES,
-                SUMMARIES_TC,
-                SAMPLED,
-                TCPDUMP_96,
-                TCPDUMP,
-                DUMPCAP,
-                XDPDUMP_96,
-            ],
-        ),
-        section(
-            "60 B to a socket of the host, as many as go",
-            to_host,
-            &[NONE, EMPTY, COUNTERS, SUMMARIES, SAMPLED, TCPDUMP_96],
-        ),
-        section(
-            "60 B from 1,000,000 sources, as many as go",
-            load(false, 1_000_000, 0),
-            &[NONE, SUMMARIES],
-        ),
-        section(
-            "mix of 60, 594 and 1514 B (7:4:1), as many as go",
-            load(true, 1, 0),
-            &[
-                NONE,
-                SUMMARIES,
-                SAMPLED,
-                SNAPPED,
-                WHOLE,
-                WHOLE_SMALL_RING,
-                TCPDUMP_128,
-                TCPDUMP,
-                TCPDUMP_LARGE,
-                DUMPCAP,
-                XDPDUMP,
-            ],
-        ),
-        section(
-            "mix at 500,000 a second",
-            load(true, 1, 500_000),
-            &[WHOLE, TCPDUMP],
-        ),
-        section(
-            "60 B at 100,000 a second",
-            load(false, 1, 100_000),
-            &[SUMMARIES, TCPDUMP_96],
-        ),
-        section(
-            "60 B at 400 a second",
-            load(false, 1, 400),
-            &[SUMMARIES, SCAPY],
-        ),
-        section(
-            "idle link",
-            Load {
-                traffic: None,
-                seconds,
-            },
-            &[SUMMARIES],
-        ),
-    ]
 }
 
 impl Case {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Measured, Row, Run, Table};
+use super::{Measured, Row, Run, Table, goals};
 use crate::statistics::{Estimate, median};
 
 /// Everything as tables, with conditions and commands.
@@ -15,6 +15,7 @@ pub(super) fn markdown(measured: &Measured) -> String {
         } else {
             idle(table, &mut text);
         }
+        text.push_str(&goals::markdown(table, &measured.tables));
         for row in &table.rows {
             if let Some(reason) = &row.skipped {
                 let _ = writeln!(text, "\nSkipped: {}: {reason}", row.case.name);
@@ -64,16 +65,16 @@ fn loaded(table: &Table, text: &mut String) {
     );
     let none = table.rows.iter().find(|row| row.case.line.is_empty());
     for row in table.rows.iter().filter(|row| !row.runs.is_empty()) {
-        let ratio = none.map(|none| ratios(row, none)).unwrap_or_default();
+        let pps = |run: &Run| Some(run.pps());
+        let ratio = none.map(|none| relative(row, none, pps));
+        let ratio = ratio.unwrap_or_default();
         let cells = [
             row.case.name.to_owned(),
             middle(row, 0, |run| Some(run.pps() / 1e3)),
             Estimate::of(&ratio).map_or_else(String::new, |ratio| ratio.text(2)),
             middle(row, 0, |run| Some(run.captured? as f64 / run.seconds / 1e3)),
             loss(row),
-            estimate(row, 3, |run| {
-                Some(run.cpu_s * 1e6 / run.captured.filter(|&frames| frames > 0)? as f64)
-            }),
+            estimate(row, 3, Run::cpu_per_million),
             middle(row, 1, |run| {
                 run.captured
                     .map(|_| run.peak_bytes as f64 / f64::from(1 << 20))
@@ -99,24 +100,21 @@ fn idle(table: &Table, text: &mut String) {
     }
 }
 
-/// Delivered rate over that of the same repetition without a tool.
-fn ratios(row: &Row, none: &Row) -> Vec<f64> {
+/// A row's values over those of another in the same repetitions.
+pub(super) fn relative(row: &Row, other: &Row, value: impl Fn(&Run) -> Option<f64>) -> Vec<f64> {
     row.runs
         .iter()
         .filter_map(|run| {
             let same = |other: &&Run| other.repetition == run.repetition;
-            let none = none.runs.iter().find(same)?;
-            Some(run.pps() / none.pps())
+            let other = other.runs.iter().find(same)?;
+            Some(value(run)? / value(other)?)
         })
         .collect()
 }
 
 /// Median and worst share of delivered frames that the tool does not have, in percent.
 fn loss(row: &Row) -> String {
-    let losses = values(row, |run| {
-        let lost = run.delivered.saturating_sub(run.captured?);
-        Some(lost as f64 * 100.0 / run.delivered as f64)
-    });
+    let losses = values(row, Run::loss_percent);
     let Some(middle) = median(&losses) else {
         return String::new();
     };
@@ -136,7 +134,7 @@ fn middle(row: &Row, digits: usize, value: impl Fn(&Run) -> Option<f64>) -> Stri
     median(&values(row, value)).map_or_else(String::new, |value| format!("{value:.digits$}"))
 }
 
-fn values(row: &Row, value: impl Fn(&Run) -> Option<f64>) -> Vec<f64> {
+pub(super) fn values(row: &Row, value: impl Fn(&Run) -> Option<f64>) -> Vec<f64> {
     row.runs.iter().filter_map(value).collect()
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use traffic_tests::{
-    Test,
+    Need, Test,
     netns::{Namespace, VETH, VethOptions, VethPair},
     program::Capture,
     stage::introduce,
@@ -25,7 +25,7 @@ pub(crate) const TESTS: Tests = &[
     ),
     Test::new(
         "frames_at_xdp_are_those_of_tcpdump",
-        NEEDS,
+        &[Need::Capture, Need::Tool("tcpdump"), Need::XdpFrames],
         frames_at_xdp_are_those_of_tcpdump,
     ),
     Test::new(
@@ -202,7 +202,8 @@ fn frames_at_xdp_are_those_of_tcpdump() -> Result<()> {
 }
 
 fn jumbo_frames_are_those_of_tcpdump() -> Result<()> {
-    for hook in ["tc", "xdp"] {
+    let xdp = Need::XdpFrames.is_there().then_some("xdp");
+    for hook in ["tc"].into_iter().chain(xdp) {
         replay_agrees("rxvlan off txvlan off", &["--hook", hook], 8944, 9000)?;
     }
     Ok(())
@@ -266,7 +267,10 @@ fn super_frames_are_those_of_tcpdump() -> Result<()> {
             sent.agree(&format!("{offloads}: data, egress"), 60)?;
         }
         let longest = received.ours.iter().map(|frame| frame.data.len()).max();
-        ensure!(longest > Some(20_000), "no super-frame: {longest:?}");
+        // Before Linux 5.13 veth joins frames only for XDP; the need is of a later one.
+        if as_sent || Need::XdpFrames.is_there() {
+            ensure!(longest > Some(20_000), "no super-frame: {longest:?}");
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use traffic_tests::{
-    Test,
+    Need, Test,
     ledger::{balanced, entry},
     netns::VETH,
     program::Capture,
@@ -39,7 +39,8 @@ pub(crate) const TESTS: Tests = &[
 
 fn time_stamps_are_those_of_tcpdump() -> Result<()> {
     const PACKETS: u32 = 300;
-    for (direction, hook) in [("in", "tc"), ("out", "tc"), ("in", "xdp")] {
+    let xdp = Need::XdpFrames.is_there().then_some(("in", "xdp"));
+    for (direction, hook) in [("in", "tc"), ("out", "tc")].into_iter().chain(xdp) {
         let stage = Stage::new()?;
         let namespace = if direction == "in" {
             &stage.pair.right
@@ -65,7 +66,8 @@ fn time_stamps_are_those_of_tcpdump() -> Result<()> {
     Ok(())
 }
 
-/// The median differs by at most 100 µs, 99 % by at most 1 ms.
+/// The median differs by at most 100 µs, 99 % by at most 1 ms; ten times that where each
+/// instruction is emulated.
 fn close(ours: &[Frame], theirs: &[Frame]) -> Result<()> {
     let pairs = ours.iter().zip(theirs);
     let mut apart: Vec<u64> = pairs
@@ -73,8 +75,9 @@ fn close(ours: &[Frame], theirs: &[Frame]) -> Result<()> {
         .collect();
     apart.sort_unstable();
     let (median, most) = (apart[apart.len() / 2], apart[apart.len() * 99 / 100]);
+    let times = if Need::Machine.is_there() { 10 } else { 1 };
     ensure!(
-        median <= 100_000 && most <= 1_000_000,
+        median <= 100_000 * times && most <= 1_000_000 * times,
         "time stamps differ by {median} ns in the median, 99 % by at most {most} ns"
     );
     Ok(())

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use tokio::runtime::Builder;
 use traffic_tests::{
     Need, Test,
-    bpf::{exists, held},
+    bpf::{children, exists, held},
     ledger::{balanced, entry},
     netns::{VETH, VethOptions, VethPair},
     program::Capture,
@@ -37,16 +37,31 @@ pub(crate) const TESTS: Tests = &[
     ),
 ];
 
+/// What a process has at a moment.
+#[derive(Debug)]
+struct Holdings {
+    descriptors: usize,
+    /// Programs, maps and links, with those of its children.
+    objects: usize,
+    resident_kib: u64,
+}
+
+impl Holdings {
+    fn of(process: u32) -> Result<Self> {
+        Ok(Self {
+            descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
+            objects: held(process)?.len(),
+            resident_kib: resident_kib(process)?,
+        })
+    }
+}
+
 /// Resident memory of a process in KiB (`proc(5)`, `VmRSS`).
 fn resident_kib(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());
     Ok(number.context("VmRSS")?.parse()?)
-}
-
-fn descriptors() -> Result<usize> {
-    Ok(fs::read_dir("/proc/self/fd")?.count())
 }
 
 struct Nobody;
@@ -73,24 +88,28 @@ async fn cycles() -> Result<()> {
     for time in 0..4 {
         cycle(&interfaces, time)?;
     }
-    let (descriptors_before, memory_before) = (descriptors()?, resident_kib(std::process::id())?);
+    let before = Holdings::of(std::process::id())?;
+    let begun = Instant::now();
     let mut objects = Vec::new();
     for time in 0..long::cycles() {
         objects = cycle(&interfaces, time)?;
     }
-    let memory = resident_kib(std::process::id())?;
-    let grown = memory.saturating_sub(memory_before);
+    let after = Holdings::of(std::process::id())?;
+    long::tell(&format!(
+        "{} cycles in {:.0?}: {before:?} before, {after:?} after",
+        long::cycles(),
+        begun.elapsed()
+    ));
+    let grown = after.resident_kib.saturating_sub(before.resident_kib);
     // A leak of a kilobyte a cycle shows in the long form, one of a map in both.
     ensure!(
         grown < 4096 + u64::from(long::cycles()) / 4,
-        "{memory_before} KiB became {memory}"
+        "{before:?} became {after:?}"
     );
     ensure!(
-        descriptors()? == descriptors_before,
-        "{descriptors_before} became {}",
-        descriptors()?
+        after.descriptors == before.descriptors && after.objects == 0,
+        "{before:?} became {after:?}"
     );
-    ensure!(held(std::process::id())?.is_empty());
     wait_until("the end of every object", Duration::from_secs(10), || {
         !objects.iter().any(|(kind, id)| exists(kind, *id))
     })
@@ -125,36 +144,46 @@ fn memory_is_flat_at_a_steady_rate() -> Result<()> {
         "-i", VETH, "-Q", "in", "-d", "0", "-w", path, "-C", "4M", "-W", "3",
     ];
     let capture = Capture::start(&stage.pair.right, &args)?;
-    let second = |count: u32| -> Result<()> {
+    // A tenth of the rate in each tenth of a second.
+    let send = || -> Result<()> {
         let begun = Instant::now();
-        stage.numbered(count, Duration::ZERO)?.join()?;
-        thread::sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
+        stage.numbered(long::rate() / 10, Duration::ZERO)?.join()?;
+        thread::sleep(Duration::from_millis(100).saturating_sub(begun.elapsed()));
         Ok(())
     };
     let seconds = u32::try_from(long::steady().as_secs())?;
     let warm_up = (seconds / 3).clamp(2, 60);
-    let mut after_warm_up = 0;
+    let holder = children(capture.id())?;
+    let holder = *holder.first().context("the process that holds the hooks")?;
+    let now = || Ok::<_, Error>([Holdings::of(capture.id())?, Holdings::of(holder)?]);
+    let mut before = now()?;
     for passed in 0..seconds {
         if passed == warm_up {
-            after_warm_up = resident_kib(capture.id())?;
+            before = now()?;
         }
-        second(PER_SECOND)?;
+        (0..10).try_for_each(|_| send())?;
     }
-    let memory = resident_kib(capture.id())?;
+    let after = now()?;
+    long::tell(&format!(
+        "{seconds} s at {} a second, reader and holder: {before:?} after {warm_up} s, {after:?} \
+         at the end",
+        long::rate()
+    ));
     let captured = capture.interrupt()?;
     ensure!(captured.status.success(), "{}", captured.stderr);
     let matched = balanced(&captured.report, false)?;
     ensure!(
-        matched == u64::from(seconds) * u64::from(PER_SECOND),
+        matched == u64::from(seconds) * u64::from(long::rate() / 10 * 10),
         "{matched}"
     );
     ensure!(entry(&captured.report, "summaries_lost")? == 0);
-    ensure!(
-        memory < after_warm_up + 2048,
-        "{after_warm_up} KiB became {memory}"
-    );
+    for (before, after) in before.iter().zip(&after) {
+        ensure!(
+            after.resident_kib < before.resident_kib + 2048
+                && after.descriptors == before.descriptors
+                && after.objects == before.objects,
+            "{before:?} became {after:?}"
+        );
+    }
     Ok(())
 }
-
-/// Datagrams a second.
-const PER_SECOND: u32 = 20_000;

@@ -8,7 +8,7 @@ use traffic_tests::{
     Test,
     ledger::balanced,
     netns::{Namespace, VETH},
-    program::{Capture, Captured},
+    program::{Capture, Captured, binary},
     stage::Stage,
 };
 
@@ -44,6 +44,11 @@ pub(crate) const TESTS: Tests = &[
         "an_interface_that_cannot_join_is_named",
         NEEDS,
         an_interface_that_cannot_join_is_named,
+    ),
+    Test::new(
+        "a_capture_on_any_goes_on_without_one_that_refuses",
+        NEEDS,
+        a_capture_on_any_goes_on_without_one_that_refuses,
     ),
 ];
 
@@ -133,6 +138,8 @@ fn an_interface_that_appears_joins_a_capture_on_any() -> Result<()> {
         ] {
             ensure!(notes(&captured).contains(part), "{}", notes(&captured));
         }
+        let stripped = notes(&captured).contains("late0 strips VLAN tags before XDP");
+        ensure!(stripped == (hook == "xdp"), "{hook}: {}", notes(&captured));
     }
     Ok(())
 }
@@ -183,12 +190,12 @@ fn an_interface_that_moves_away_is_let_go_and_taken_back() -> Result<()> {
         capture.wait_for_note("veth0 moved to another network namespace", SOON)?;
         // There nobody captures it, although it may have the same number.
         elsewhere.run(&format!("ip link set {VETH} up"))?;
-        wait_for_carrier(&stage.pair.left)?;
+        stage.pair.left.wait_for_carrier(VETH)?;
         stage.numbered(10, Duration::ZERO)?.join()?;
         elsewhere.run(&format!("ip link set {VETH} netns {}", right.name()))?;
         capture.wait_for_note("veth0 came back and is captured", SOON)?;
         right.run(&format!("ip link set {VETH} up"))?;
-        wait_for_carrier(&stage.pair.left)?;
+        stage.pair.left.wait_for_carrier(VETH)?;
         stage.numbered(10, Duration::ZERO)?.join()?;
         let captured = capture.interrupt()?;
         succeeded(&captured)?;
@@ -201,13 +208,6 @@ fn an_interface_that_moves_away_is_let_go_and_taken_back() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn wait_for_carrier(namespace: &Namespace) -> Result<()> {
-    let read = || namespace.run(&format!("cat /sys/class/net/{VETH}/operstate"));
-    traffic_tests::wait_until("the link to be up", SOON, || {
-        read().is_ok_and(|state| state.trim() == "up")
-    })
 }
 
 fn an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on() -> Result<()> {
@@ -226,7 +226,7 @@ fn an_interface_that_is_renamed_or_leaves_a_bridge_is_captured_on() -> Result<()
     capture.wait_for_note("lan0 went down", SOON)?;
     right.run("ip link set lan0 up")?;
     capture.wait_for_note("lan0 is up", SOON)?;
-    wait_for_carrier(&stage.pair.left)?;
+    stage.pair.left.wait_for_carrier(VETH)?;
     stage.numbered(10, Duration::ZERO)?.join()?;
     let captured = capture.interrupt()?;
     succeeded(&captured)?;
@@ -304,5 +304,41 @@ fn an_interface_that_cannot_join_is_named() -> Result<()> {
             .sum::<u64>()
             == 2
     );
+    Ok(())
+}
+
+/// Another program has the hook of one of two interfaces, then of the only one.
+fn a_capture_on_any_goes_on_without_one_that_refuses() -> Result<()> {
+    let stage = Stage::new()?;
+    let right = &stage.pair.right;
+    let first = Capture::start(right, &["-i", VETH, "--hook", "xdp", "-d", "0"])?;
+    let directory = tempfile::tempdir()?;
+    let name = directory.path().join("rest.pcapng");
+    let args = ["-i", "any", "--hook", "xdp", "-d", "0", "-w", path(&name)?];
+    let second = Capture::start(right, &args)?;
+    right.run("ping -q -c 2 -i 0.01 127.0.0.1")?;
+    stage.numbered(10, Duration::ZERO)?.join()?;
+    let captured = second.interrupt()?;
+    succeeded(&captured)?;
+    let said = "veth0 is not captured: XDP on veth0 is taken by";
+    ensure!(notes(&captured).contains(said), "{}", notes(&captured));
+    ensure!(captured.stderr.contains(said), "{}", captured.stderr);
+    ensure!(!captured.stderr.contains("listening on veth0"));
+    let expected = [("lo".to_owned(), 4), (VETH.to_owned(), 0)];
+    ensure!(packets(&captured) == BTreeMap::from(expected));
+    ensure!(balanced(&captured.report, true)? == 4);
+    let frames: BTreeMap<_, _> = file::frames(&name)?.into_iter().collect();
+    ensure!(frames == packets(&captured), "{frames:?}");
+
+    right.run("ip link set lo down")?;
+    let output = right
+        .command(binary())
+        .args(["capture", "-i", "any", "--hook", "xdp", "-d", "1"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{said}");
+    ensure!(said.contains("XDP on veth0 is taken by"), "{said}");
+    let captured = first.interrupt()?;
+    ensure!(balanced(&captured.report, false)? == 10);
     Ok(())
 }

@@ -45,7 +45,8 @@ fn killed_at_any_moment_it_leaves_nothing_but_a_readable_file() -> Result<()> {
     let times = long::kills();
     let mut held_objects = 0;
     for time in 0..times {
-        let hook = ["tc", "xdp"][usize::from(time % 2 == 1)];
+        let hooks = &["tc", "xdp"][..=usize::from(Need::XdpFrames.is_there())];
+        let hook = hooks[time as usize % hooks.len()];
         let file = directory.path().join(format!("{time}.pcapng"));
         // Each a step later than the one before, over everything that happens.
         let moment = LATEST * (time + 1) / times;

@@ -20,6 +20,18 @@ pub(crate) fn steady() -> Duration {
     })
 }
 
+/// Datagrams a second of that time.
+pub(crate) fn rate() -> u32 {
+    number("TRAFFIC_LONG_RATE").unwrap_or(20_000)
+}
+
+/// Tells what a long test measured; short ones measure nothing worth telling.
+pub(crate) fn tell(measured: &str) {
+    if number("TRAFFIC_LONG_CYCLES").is_some() {
+        println!("{measured}");
+    }
+}
+
 fn number(name: &str) -> Option<u32> {
     env::var(name).ok()?.parse().ok()
 }

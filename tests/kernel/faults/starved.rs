@@ -44,6 +44,11 @@ pub(crate) const TESTS: Tests = &[
         a_sink_that_stalls_for_seconds_loses_only_what_is_named,
     ),
     Test::new(
+        "a_slow_disk_loses_only_what_is_named",
+        &[Need::Machine, Need::Capture],
+        a_slow_disk_loses_only_what_is_named,
+    ),
+    Test::new(
         "a_file_that_is_deleted_is_said_and_counting_goes_on",
         NEEDS,
         a_file_that_is_deleted_is_said_and_counting_goes_on,
@@ -172,6 +177,35 @@ fn stall(stage: &Stage, go: &Sender<()>) -> Result<()> {
     stage.flood()?.join()?;
     thread::sleep(STALL.saturating_sub(begun.elapsed()));
     Ok(go.send(())?)
+}
+
+/// The machine's disk takes less than what comes; every write waits for it.
+fn a_slow_disk_loses_only_what_is_named() -> Result<()> {
+    let stage = Stage::new()?;
+    let disk = tempfile::tempdir()?;
+    let place = disk.path().to_str().context("a path in UTF-8")?;
+    run("mke2fs", &["-F", DISK])?;
+    run("mount", &["-t", "ext4", "-o", "sync", DISK, place])?;
+    let file = disk.path().join("slow.pcapng");
+    let outcome = onto_slow_disk(&stage, &file);
+    run("umount", &[place])?;
+    outcome
+}
+
+/// As `cargo xtask vm` makes it.
+const DISK: &str = "/dev/vda";
+
+fn onto_slow_disk(stage: &Stage, file: &Path) -> Result<()> {
+    let path = file.to_str().context("a path in UTF-8")?;
+    let args = ["-i", VETH, "-Q", "in", "-d", "0", "-B", "64", "-w", path];
+    let capture = Capture::start(&stage.pair.right, &args)?;
+    stage.flood()?.join()?;
+    let captured = capture.interrupt()?;
+    accounted(&captured, 2 * DATAGRAMS, file)?;
+    let lost = entry(&captured.report, "frames_lost/ring_full")?;
+    let written = entry(&captured.report, "frames_written")?;
+    ensure!(lost > 0 && written > 0, "{lost} lost, {written} written");
+    Ok(())
 }
 
 fn a_file_that_is_deleted_is_said_and_counting_goes_on() -> Result<()> {

@@ -65,6 +65,12 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
             entry.count += count;
             return false;
         }
+        self.add_new(key, count);
+        true
+    }
+
+    #[inline(never)]
+    fn add_new(&mut self, key: K, count: Count) {
         if self.table.len() >= self.capacity {
             self.purge();
         }
@@ -73,7 +79,6 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
             missed: u32::try_from(self.max_missed).unwrap_or(u32::MAX),
             key,
         });
-        true
     }
 
     fn insert(&mut self, entry: Entry<K>) {

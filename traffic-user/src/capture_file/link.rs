@@ -57,6 +57,11 @@ impl LinkType {
     /// Frames begin with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
 
+    /// Every type that can be read, Ethernet first.
+    pub fn readable() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|&(number, ..)| Self(number))
+    }
+
     /// What `data`, a frame of this type, begins with; `None` where the link header does not fit,
     /// and for types that are not supported.
     #[must_use]

@@ -6,15 +6,18 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::{OutputArgs, size::parse_bytes};
-use crate::fleet::target::{Target, is_name};
+use crate::fleet::{
+    filter::Filter,
+    target::{Target, is_name},
+};
 
 /// Where a capture sends its rows.
 #[derive(Args, Clone, Debug)]
 pub struct ExportArgs {
     /// Send the traffic as rows to ClickHouse: `clickhouse://[USER@]HOST[:PORT]/DB`, or
     /// `clickhouses://` for TLS; the port is that of HTTP. The password is read from
-    /// `TRAFFIC_CLICKHOUSE_PASSWORD` or --password-file.
-    #[arg(long, value_name = "URL")]
+    /// `TRAFFIC_CLICKHOUSE_PASSWORD` or --password-file. Builds flows, except with --counters-only.
+    #[arg(long, value_name = "URL", group = "flow_use")]
     pub to: Option<Target>,
     /// Read the password for --to from the first line of this file.
     #[arg(long, value_name = "FILE", requires = "to")]
@@ -57,6 +60,11 @@ pub struct ReportArgs {
     /// Interface of those hosts; repeat for several. Default: all.
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
+    /// Only packets of flows that this selects, in the language of tcpdump: `host`, `net`, `port`,
+    /// `portrange` with `src` and `dst`, `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `igmp`, `ip`, `ip6`,
+    /// `proto`, `vlan`, `and`, `or`, `not`. Everything in the report is then told by stored flows.
+    #[arg(short, long, value_name = "EXPR")]
+    pub filter: Option<Filter>,
     /// What to write and print.
     #[command(flatten)]
     pub output: OutputArgs,

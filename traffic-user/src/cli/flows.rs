@@ -7,6 +7,11 @@ use clap::{ArgGroup, Args};
 use super::parse_duration;
 use crate::{flows::FlowSettings, ipfix::Collector};
 
+/// Cisco's active timeout.
+const ACTIVE: Duration = Duration::from_mins(30);
+/// That of flows which are stored: a report is to know of a long one soon.
+const STORED_ACTIVE: Duration = Duration::from_mins(1);
+
 /// Arguments about flows.
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("flow_use").multiple(true))]
@@ -17,9 +22,9 @@ pub struct FlowArgs {
     /// Silence that ends a flow.
     #[arg(long, value_name = "TIME", default_value = "15s", requires = "flow_use", value_parser = parse_timeout)]
     pub flow_idle: Duration,
-    /// Age at which a part of a flow is cut off, and exported.
-    #[arg(long, value_name = "TIME", default_value = "30m", requires = "flow_use", value_parser = parse_timeout)]
-    pub flow_active: Duration,
+    /// Age at which a part of a flow is cut off, and exported. Default: 30m; with --to 1m.
+    #[arg(long, value_name = "TIME", requires = "flow_use", value_parser = parse_timeout)]
+    pub flow_active: Option<Duration>,
     /// Flows in memory at once, of some 250 bytes each; when there are more, the flow ends that has
     /// been silent the longest.
     #[arg(long, value_name = "N", default_value_t = 262_144, requires = "flow_use", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
@@ -36,13 +41,15 @@ pub struct FlowArgs {
 }
 
 impl FlowArgs {
-    /// The flows that are asked for, of which `top` are shown.
+    /// The flows that are asked for, of which `top` are shown; `is_stored` where a database asks
+    /// for them too.
     #[must_use]
-    pub fn settings(&self, top: usize) -> Option<FlowSettings> {
-        let wanted = self.flows || self.ipfix.is_some();
+    pub fn settings(&self, top: usize, is_stored: bool) -> Option<FlowSettings> {
+        let wanted = self.flows || self.ipfix.is_some() || is_stored;
+        let active = if is_stored { STORED_ACTIVE } else { ACTIVE };
         wanted.then_some(FlowSettings {
             idle: self.flow_idle,
-            active: self.flow_active,
+            active: self.flow_active.unwrap_or(active),
             max_flows: self.max_flows,
             top,
         })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::SandboxArgs;
+use super::{FilterArgs, SandboxArgs};
 use crate::print::{DumpStyle, Style, TimeStyle};
 
 /// What a packet's line shows.
@@ -59,6 +59,9 @@ pub struct PrintArgs {
     /// Do not resolve names. Always so: nothing is resolved.
     #[arg(short = 'n')]
     pub numeric: bool,
+    /// Packets to print.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// What to show.
     #[command(flatten)]
     pub style: PrintStyleArgs,

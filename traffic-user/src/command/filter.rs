@@ -114,20 +114,26 @@ impl LiveFilter {
     }
 }
 
-/// A filter for stored frames: a program for each link type, compiled where the first frame of it
-/// comes.
+/// A filter for stored frames: a program for each link type.
+///
+/// All of them are compiled before anything is read: that looks up names of hosts and ports, which a
+/// process that has given up its privileges may not do.
 pub(super) struct FileFilter {
     expression: Option<String>,
-    programs: Vec<(LinkType, Program)>,
+    programs: Vec<(LinkType, Result<Program, UsageError>)>,
 }
 
 impl FileFilter {
     /// `None` takes every frame.
-    pub(super) fn new(expression: Option<String>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the expression compiles for no link type: why not for Ethernet.
+    pub(super) fn new(expression: Option<String>) -> Result<Self> {
+        let programs = expression.as_deref().map_or(Ok(Vec::new()), programs)?;
+        Ok(Self {
             expression,
-            programs: Vec::new(),
-        }
+            programs,
+        })
     }
 
     /// The expression, if there is one.
@@ -139,27 +145,55 @@ impl FileFilter {
     ///
     /// # Errors
     /// When the expression does not compile for the frame's link type.
-    pub(super) fn takes(&mut self, frame: &FileFrame<'_>) -> Result<bool> {
-        if self.expression.is_none() {
-            return Ok(true);
-        }
-        self.prepare(frame.link_type)?;
-        let mut programs = self.programs.iter();
-        let program = programs.find(|(link_type, _)| *link_type == frame.link_type);
-        Ok(program.is_some_and(|(_, program)| program.matches(frame.data, frame.wire_len)))
+    pub(super) fn takes(&self, frame: &FileFrame<'_>) -> Result<bool> {
+        let program = self.program(frame.link_type)?;
+        Ok(program.is_none_or(|program| program.matches(frame.data, frame.wire_len)))
     }
 
-    /// Compiles the expression for frames of a link type, if that was not done before.
+    /// Says whether frames of a link type can be filtered, also where there are none.
     ///
     /// # Errors
-    /// When it does not compile.
-    pub(super) fn prepare(&mut self, link_type: LinkType) -> Result<()> {
-        if let Some(expression) = &self.expression
-            && self.programs.iter().all(|(known, _)| *known != link_type)
-        {
-            self.programs
-                .push((link_type, compile(expression, link_type)?));
+    /// When the expression does not compile for it.
+    pub(super) fn check(&self, link_type: LinkType) -> Result<()> {
+        self.program(link_type).map(drop)
+    }
+
+    /// The program for a link type; `None` takes every frame.
+    fn program(&self, link_type: LinkType) -> Result<Option<&Program>> {
+        let mut programs = self.programs.iter();
+        match programs.find(|(known, _)| *known == link_type) {
+            None => Ok(None),
+            Some((_, Ok(program))) => Ok(Some(program)),
+            Some((_, Err(UsageError(reason)))) => Err(UsageError(reason.clone()).into()),
         }
-        Ok(())
+    }
+}
+
+/// A program, or why there is none, for every link type that can be read.
+///
+/// # Errors
+/// When there is none at all: why not for Ethernet.
+fn programs(expression: &str) -> Result<Vec<(LinkType, Result<Program, UsageError>)>> {
+    let mut programs = Vec::new();
+    let mut refusal = None;
+    for link_type in LinkType::readable() {
+        let program = match compile(expression, link_type) {
+            Ok(program) => Ok(program),
+            Err(error) => Err(error.downcast::<UsageError>()?),
+        };
+        if let Err(UsageError(reason)) = &program {
+            refusal.get_or_insert_with(|| reason.clone());
+            // A name that is unknown is so for every link type, and to ask again may take long.
+            if reason.contains("unknown host") {
+                break;
+            }
+        }
+        programs.push((link_type, program));
+    }
+    match refusal {
+        Some(reason) if programs.iter().all(|(_, program)| program.is_err()) => {
+            Err(UsageError(reason).into())
+        }
+        _ => Ok(programs),
     }
 }

@@ -11,10 +11,11 @@ use crate::{
     stages::Stages,
 };
 
-/// The flows that are asked for, of which `top` are shown.
-pub(super) fn flows(args: &FlowArgs, top: usize) -> Option<Flows> {
-    let flows = Flows::new(args.settings(top)?);
-    Some(if args.ipfix.is_some() {
+/// The flows that are asked for, of which `top` are shown; `is_stored` where a database asks for
+/// them too.
+pub(super) fn flows(args: &FlowArgs, top: usize, is_stored: bool) -> Option<Flows> {
+    let flows = Flows::new(args.settings(top, is_stored)?);
+    Some(if args.ipfix.is_some() || is_stored {
         flows.keeping_ended()
     } else {
         flows

@@ -1,15 +1,16 @@
 //! `traffic print`: a line per packet of capture files.
 
 use std::{
-    io::{self, StdoutLock, Write as _},
+    io::{StdoutLock, Write as _, stdout},
     ops::ControlFlow,
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 
 use super::{
     confine,
+    filter::{self, FileFilter},
     input::{self, Input},
 };
 use crate::{
@@ -25,10 +26,11 @@ use crate::{
 /// When a file cannot be read to its end, or stdout cannot be written. What can be read is printed.
 pub(super) fn run(args: &PrintArgs) -> Result<ExitCode> {
     let mut lines = Lines {
+        filter: FileFilter::new(filter::expression(&[], &args.filter)?)?,
         printer: Printer::new(args.style.style()),
         left: args.count.unwrap_or(u64::MAX),
         text: String::new(),
-        stdout: io::stdout().lock(),
+        stdout: stdout().lock(),
         failure: None,
     };
     let inputs = input::open(args.read.iter().chain(&args.files))?;
@@ -47,19 +49,20 @@ pub(super) fn run(args: &PrintArgs) -> Result<ExitCode> {
             }
         }
         if let Some(error) = lines.failure.take() {
-            return Err(error).context("print packets");
+            return Err(error);
         }
     }
     failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 struct Lines {
+    filter: FileFilter,
     printer: Printer,
     /// Packets until the end.
     left: u64,
     text: String,
     stdout: StdoutLock<'static>,
-    failure: Option<io::Error>,
+    failure: Option<Error>,
 }
 
 /// Text gathered before it is written.
@@ -77,6 +80,14 @@ impl Lines {
     fn packet(&mut self, frame: &FileFrame<'_>, live: bool) -> ControlFlow<()> {
         if self.left == 0 {
             return ControlFlow::Break(());
+        }
+        match self.filter.takes(frame) {
+            Ok(true) => {}
+            Ok(false) => return ControlFlow::Continue(()),
+            Err(error) => {
+                self.failure = Some(error);
+                return ControlFlow::Break(());
+            }
         }
         self.left -= 1;
         let packet = Packet {
@@ -98,7 +109,10 @@ impl Lines {
 
     fn flush(&mut self) {
         let written = self.stdout.write_all(self.text.as_bytes());
-        self.failure = written.and_then(|()| self.stdout.flush()).err();
+        let written = written.and_then(|()| self.stdout.flush());
+        if let Err(error) = written {
+            self.failure = Some(Error::new(error).context("print packets"));
+        }
         self.text.clear();
     }
 }

@@ -114,9 +114,14 @@ fn paths(args: &ReadArgs) -> impl Iterator<Item = &PathBuf> {
     args.read.iter().chain(&args.files)
 }
 
+/// Records that the stages take in one go.
+const BATCH: usize = 256;
+
 /// Files on their way to a report.
 struct Reading {
     stages: Stages,
+    /// Records that the stages have not taken yet.
+    batch: Vec<PacketRecord>,
     selection: Selection,
     filter: FileFilter,
     extract: Option<Extract>,
@@ -132,7 +137,7 @@ struct Reading {
 
 impl Reading {
     fn new(args: &ReadArgs) -> Result<Self> {
-        let filter = FileFilter::new(filter::expression(&[], &args.filter)?);
+        let filter = FileFilter::new(filter::expression(&[], &args.filter)?)?;
         let expression = filter.expression().unwrap_or_default();
         let extract = args.write.as_ref();
         let extract = extract.map(|path| Extract::new(path, expression, paths(args)));
@@ -142,7 +147,8 @@ impl Reading {
         Ok(Self {
             stages: Stages::for_files(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(ipfix::flows(&args.output.flows, args.output.top)),
+                .with_flows(ipfix::flows(&args.output.flows, args.output.top, false)),
+            batch: Vec::with_capacity(BATCH),
             selection: selection(&args.protocols),
             extract: extract.transpose()?,
             filter,
@@ -169,7 +175,7 @@ impl Reading {
         self.opened += 1;
         for interface in summary.interfaces {
             // A filter that does not compile is refused even where there are no frames.
-            self.filter.prepare(interface.link_type)?;
+            self.filter.check(interface.link_type)?;
             let link_type = interface.link_type;
             if let Some(exporter) = &mut self.exporter {
                 exporter.interface(0, interface.sample);
@@ -205,9 +211,12 @@ impl Reading {
                 }
             }
         };
-        input.read(each)
+        let summary = input.read(each);
+        self.settle();
+        summary
     }
 
+    #[inline]
     fn packet(&mut self, path: &Path, record: PacketRecord, frame: &FileFrame<'_>) -> Result<()> {
         self.seen += 1;
         let headers = record.headers();
@@ -221,19 +230,27 @@ impl Reading {
             let name = interface_name(path, frame.interface_name);
             extract.frame(record.interface(), &name, frame)?;
         }
-        self.stages.packets(std::slice::from_ref(&record));
+        let wants_excerpt = headers.wants_excerpt();
+        self.batch.push(record);
+        if wants_excerpt || self.batch.len() == BATCH {
+            self.settle();
+        }
+        if wants_excerpt && let Some(link) = frame.link_type.link(frame.data) {
+            self.stages.excerpt(record.timestamp_ns(), frame.data, link);
+        }
+        Ok(())
+    }
+
+    /// Gives the stages what was gathered.
+    fn settle(&mut self) {
+        self.stages.packets(&self.batch);
         if let Some(exporter) = &mut self.exporter {
             ipfix::export(&mut self.stages, exporter);
         }
         if let Some(log) = &mut self.log {
-            log.write(std::slice::from_ref(&record), &[]);
+            log.write(&self.batch, &[]);
         }
-        if headers.wants_excerpt()
-            && let Some(link) = frame.link_type.link(frame.data)
-        {
-            self.stages.excerpt(record.timestamp_ns(), frame.data, link);
-        }
-        Ok(())
+        self.batch.clear();
     }
 
     fn report(mut self, args: &ReadArgs, files: Vec<String>) -> Report {

@@ -41,6 +41,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<ExitCode> {
         interfaces: args.interfaces.clone(),
         bars: args.output.bins,
         top: args.output.top,
+        filter: args.filter.as_ref().map(|filter| filter.text().to_owned()),
     };
     outputs.write(&stored::report(&asked, &answer))?;
     Ok(ExitCode::SUCCESS)
@@ -60,5 +61,7 @@ fn question(args: &ReportArgs) -> Result<Question> {
         hosts: args.hosts.clone(),
         interfaces: args.interfaces.clone(),
         bars: args.output.bins,
+        filter: args.filter.clone(),
+        top: args.output.top,
     })
 }

@@ -8,6 +8,8 @@
 //!   what had been counted before it. Over any range `max(before + packets) - min(before)` is the
 //!   number of packets, whether a row is there once or twice, and also where a row between is
 //!   missing. The roll-ups keep just these maxima and minima.
+//! - `flows` numbers the flows of a run, in the order of their time: a question counts them, and
+//!   leaves out what came twice only where numbers and count do not agree.
 //! - `captures` keeps the newest row of a run.
 //!
 //! Every table's engine is a `ReplacingMergeTree` over what makes a row unique, so that rows that
@@ -17,6 +19,9 @@ mod backlog;
 pub mod counters;
 pub mod exporter;
 pub mod features;
+pub mod filter;
+pub mod flow_query;
+pub mod flows;
 pub mod parcel;
 pub mod query;
 pub mod schema;

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::store::{Store, StoreError};
+use super::{
+    filter::Filter,
+    flow_query::{FlowAnswer, FlowQuestion, ProtocolRow},
+    store::{Store, StoreError},
+};
+use crate::counts::Leaf;
 
 /// Longest time that is answered from rows of seconds.
 const SECONDS_NS: u64 = 2 * 3600 * SECOND_NS;
@@ -25,6 +30,10 @@ pub struct Question {
     pub interfaces: Vec<String>,
     /// Bars of the histogram; at least 1.
     pub bars: u32,
+    /// Which packets of flows; with it, everything is told by flows alone.
+    pub filter: Option<Filter>,
+    /// Rows of each table.
+    pub top: usize,
 }
 
 /// How long a row's time is.
@@ -97,6 +106,34 @@ pub struct BarRow {
     pub bytes: u64,
 }
 
+impl From<ProtocolRow> for ClassRow {
+    fn from(row: ProtocolRow) -> Self {
+        let leaf = row.leaf();
+        Self {
+            host: row.host,
+            interface: row.interface,
+            protocol: leaf.to_string(),
+            transport: leaf.transport().to_owned(),
+            ip_version: row.ip_version,
+            packets: row.packets,
+            bytes: row.bytes,
+        }
+    }
+}
+
+impl From<ProtocolRow> for BarRow {
+    fn from(row: ProtocolRow) -> Self {
+        let leaf: Leaf = row.leaf();
+        Self {
+            bar: row.bar,
+            protocol: leaf.to_string(),
+            transport: leaf.transport().to_owned(),
+            packets: row.packets,
+            bytes: row.bytes,
+        }
+    }
+}
+
 /// A counter of the ledger.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct TallyRow {
@@ -136,6 +173,8 @@ pub struct Answer {
     pub tallies: Vec<TallyRow>,
     /// The runs, oldest first.
     pub runs: Vec<RunRow>,
+    /// Flows that ended in the time.
+    pub flows: FlowAnswer,
 }
 
 impl Question {
@@ -147,27 +186,59 @@ impl Question {
     pub async fn ask(&self, store: &Store) -> Result<Answer, StoreError> {
         let asked = self.rounded();
         let database = store.database();
+        let flows = asked.flows(database);
+        let table = flows.table(store).await?;
+        let (classes, bars, tallies) = if self.filter.is_some() {
+            let classes: Vec<ProtocolRow> = store.rows(&flows.by_interface(&table)).await?;
+            let bars: Vec<ProtocolRow> = store.rows(&flows.over_time(&table)).await?;
+            let classes = classes.into_iter().map(ClassRow::from).collect();
+            let bars = bars.into_iter().map(BarRow::from).collect();
+            (classes, bars, Vec::new())
+        } else {
+            (
+                store.rows(&asked.classes(database)).await?,
+                store.rows(&asked.over_time(database)).await?,
+                store.rows(&asked.tallies(database)).await?,
+            )
+        };
         Ok(Answer {
             since_ns: asked.since_ns,
             until_ns: asked.until_ns,
             bar_ns: asked.bar_ns(),
-            classes: store.rows(&asked.classes(database)).await?,
-            bars: store.rows(&asked.over_time(database)).await?,
-            tallies: store.rows(&asked.tallies(database)).await?,
+            classes,
+            bars,
+            tallies,
             runs: store.rows(&asked.runs(database)).await?,
+            flows: flows.ask(store, &table).await?,
         })
     }
 
     /// The statements, for checks.
     #[must_use]
-    pub fn statements(&self, database: &str) -> [String; 4] {
+    pub fn statements(&self, database: &str) -> Vec<String> {
         let asked = self.rounded();
-        [
+        let mut statements = vec![
             asked.classes(database),
             asked.over_time(database),
             asked.tallies(database),
             asked.runs(database),
-        ]
+        ];
+        let flows = asked.flows(database);
+        statements.extend(flows.statements(false));
+        statements.extend(flows.statements(true));
+        statements
+    }
+
+    /// The same question to the table of flows.
+    fn flows<'a>(&'a self, database: &'a str) -> FlowQuestion<'a> {
+        FlowQuestion {
+            database,
+            runs: self.of_hosts(),
+            rows: self.of_interfaces(),
+            filter: self.filter.as_ref(),
+            top: self.top,
+            bars: (self.since_ns, self.bar_ns(), self.bars),
+        }
     }
 
     fn resolution(&self) -> Resolution {
@@ -267,12 +338,18 @@ impl Question {
     }
 
     fn of_interfaces(&self) -> String {
+        let interfaces = one_of("interface", &self.interfaces);
+        let conditions = [Some(self.of_hosts()), interfaces];
+        let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+        conditions.join(" AND ")
+    }
+
+    fn of_hosts(&self) -> String {
         let mut conditions = vec![
             format!("time >= toDateTime({})", self.since_ns / SECOND_NS),
             format!("time < toDateTime({})", self.until_ns / SECOND_NS),
         ];
         conditions.extend(one_of("host", &self.hosts));
-        conditions.extend(one_of("interface", &self.interfaces));
         conditions.join(" AND ")
     }
 }
@@ -300,6 +377,8 @@ mod tests {
             hosts: vec!["o'neill".to_owned()],
             interfaces: Vec::new(),
             bars: 30,
+            filter: None,
+            top: 10,
         }
     }
 
@@ -316,8 +395,9 @@ mod tests {
 
     #[test]
     fn names_are_quoted() {
-        let [classes, ..] = question(10).statements("t");
-        assert!(classes.contains("host IN ('o\\'neill')"), "{classes}");
+        for statement in question(10).statements("t") {
+            assert!(statement.contains("host IN ('o\\'neill')"), "{statement}");
+        }
         assert_eq!(quoted("\\'"), "'\\\\\\''");
     }
 }

@@ -31,7 +31,7 @@ pub struct Layout {
 }
 
 /// The version of the tables that this program writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Ends the names of the tables that hold a shard's rows.
 const LOCAL: &str = "_local";
@@ -104,7 +104,7 @@ impl RollUp {
         match self.source {
             Table::Timeline => TIMELINE_STATES,
             Table::Tallies => TALLY_STATES,
-            Table::Captures => &[],
+            Table::Captures | Table::Flows => &[],
         }
     }
 
@@ -117,7 +117,8 @@ impl RollUp {
     }
 }
 
-/// The tables of version 1, in the order in which they are made.
+/// The tables, in the order in which they are made. Where a database has those of an older version,
+/// only what is missing is made: version 1 had no flows.
 #[must_use]
 pub fn statements(layout: &Layout, features: &Features) -> Vec<String> {
     let database = &layout.database;
@@ -152,7 +153,7 @@ pub fn set_version(layout: &Layout) -> String {
 fn create(layout: &Layout, features: &Features, table: Table) -> String {
     let columns: Vec<_> = table.columns().iter().map(definition).collect();
     let (engine, partition, days) = match table {
-        Table::Timeline | Table::Tallies => (
+        Table::Timeline | Table::Tallies | Table::Flows => (
             "ReplacingMergeTree()",
             "toYYYYMMDD(time)",
             layout.retention.raw,

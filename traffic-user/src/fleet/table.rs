@@ -1,5 +1,12 @@
 //! The tables, and their rows in ClickHouse's `RowBinary`.
 
+use std::net::IpAddr;
+
+use crate::{
+    flows::{EndReason, FlowRecord, FlowSide},
+    record::Direction,
+};
+
 /// A table that captures fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
@@ -9,6 +16,8 @@ pub enum Table {
     Tallies,
     /// A row per run.
     Captures,
+    /// Flows that ended, and parts of flows.
+    Flows,
 }
 
 /// Name and type of a column.
@@ -56,9 +65,48 @@ const CAPTURES: [Column; 10] = [
     ("ledger", "String"),
 ];
 
+/// `vlan` and `inner_vlan` are those of the outer and the inner tag; addresses are in network byte
+/// order, those of IPv4 as `::ffff:a.b.c.d`; `…_icmp` is type × 256 + code of the side's first
+/// packet.
+const FLOWS: [Column; 33] = [
+    ("host", "String"),
+    ("run", "UInt64"),
+    ("time", "DateTime"),
+    ("number", "UInt64"),
+    ("interface", "String"),
+    ("vlan", "Nullable(UInt16)"),
+    ("inner_vlan", "Nullable(UInt16)"),
+    ("ip_version", "UInt8"),
+    ("ip_proto", "UInt8"),
+    ("src_addr", "FixedString(16)"),
+    ("dst_addr", "FixedString(16)"),
+    ("src_port", "UInt16"),
+    ("dst_port", "UInt16"),
+    ("forward_packets", "UInt64"),
+    ("forward_bytes", "UInt64"),
+    ("forward_ip_bytes", "UInt64"),
+    ("forward_first_ns", "UInt64"),
+    ("forward_last_ns", "UInt64"),
+    ("forward_flags", "UInt8"),
+    ("forward_direction", "String"),
+    ("forward_icmp", "Nullable(UInt16)"),
+    ("reverse_packets", "UInt64"),
+    ("reverse_bytes", "UInt64"),
+    ("reverse_ip_bytes", "UInt64"),
+    ("reverse_first_ns", "UInt64"),
+    ("reverse_last_ns", "UInt64"),
+    ("reverse_flags", "UInt8"),
+    ("reverse_direction", "String"),
+    ("reverse_icmp", "Nullable(UInt16)"),
+    ("last_ns", "UInt64"),
+    ("handshake_ns", "Nullable(UInt64)"),
+    ("response_ns", "Nullable(UInt64)"),
+    ("end_reason", "String"),
+];
+
 impl Table {
-    /// Every table.
-    pub const ALL: [Self; 3] = [Self::Timeline, Self::Tallies, Self::Captures];
+    /// Every table. Spooled parcels know them by their place.
+    pub const ALL: [Self; 4] = [Self::Timeline, Self::Tallies, Self::Captures, Self::Flows];
 
     /// Its name in the database.
     #[must_use]
@@ -67,6 +115,7 @@ impl Table {
             Self::Timeline => "timeline",
             Self::Tallies => "tallies",
             Self::Captures => "captures",
+            Self::Flows => "flows",
         }
     }
 
@@ -77,6 +126,7 @@ impl Table {
             Self::Timeline => [&BIN[..], &TIMELINE].concat(),
             Self::Tallies => [&BIN[..], &TALLIES].concat(),
             Self::Captures => CAPTURES.to_vec(),
+            Self::Flows => FLOWS.to_vec(),
         }
     }
 
@@ -97,6 +147,7 @@ impl Table {
             }
             Self::Tallies => "host, time, run, interface, direction, name, start_ns",
             Self::Captures => "host, run",
+            Self::Flows => "host, time, run, number",
         }
     }
 }
@@ -178,6 +229,24 @@ pub struct CaptureRow<'a> {
     pub ledger: &'a str,
 }
 
+/// A row of [`Table::Flows`].
+#[derive(Clone, Copy, Debug)]
+pub struct FlowRow<'a> {
+    /// Host name.
+    pub host: &'a str,
+    /// Number of the run.
+    pub run: u64,
+    /// When the flow was found to have ended, in nanoseconds since the Unix epoch: later flows of
+    /// a run have no earlier time.
+    pub time_ns: u64,
+    /// Number of the flow in the run, from 0 without a gap.
+    pub number: u64,
+    /// Name of the interface.
+    pub interface: &'a str,
+    /// The flow.
+    pub flow: &'a FlowRecord,
+}
+
 /// Rows of one table, as `RowBinary` has them: fixed-size numbers in little-endian order, texts
 /// behind their length in LEB128.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -230,6 +299,53 @@ impl Rows {
         }
     }
 
+    /// Appends a row of [`Table::Flows`].
+    pub fn flow(&mut self, row: &FlowRow<'_>) {
+        let flow = row.flow;
+        self.count += 1;
+        self.text(row.host);
+        self.number(row.run);
+        self.time(row.time_ns);
+        self.number(row.number);
+        self.text(row.interface);
+        self.optional(flow.vlan.map(u16::to_le_bytes));
+        self.optional(flow.inner_vlan.map(u16::to_le_bytes));
+        self.bytes.push(if flow.src_addr.is_ipv4() { 4 } else { 6 });
+        self.bytes.push(flow.ip_proto);
+        self.bytes.extend(address(flow.src_addr));
+        self.bytes.extend(address(flow.dst_addr));
+        self.bytes.extend(flow.src_port.to_le_bytes());
+        self.bytes.extend(flow.dst_port.to_le_bytes());
+        self.side(&flow.forward);
+        self.side(&flow.reverse);
+        self.number(flow.last_ns());
+        self.optional(flow.handshake_ns.map(u64::to_le_bytes));
+        self.optional(flow.response_ns.map(u64::to_le_bytes));
+        self.text(flow.end.map_or("", EndReason::label));
+    }
+
+    fn side(&mut self, side: &FlowSide) {
+        for number in [
+            side.packets,
+            side.bytes,
+            side.ip_bytes,
+            side.first_ns,
+            side.last_ns,
+        ] {
+            self.number(number);
+        }
+        self.bytes.push(side.tcp_flags);
+        self.text(side.direction.map_or("", Direction::label));
+        let icmp = side.icmp_type_code;
+        self.optional(icmp.map(|(kind, code)| [code, kind]));
+    }
+
+    /// `Nullable`: whether it is missing, then the value if it is not.
+    fn optional<const N: usize>(&mut self, value: Option<[u8; N]>) {
+        self.bytes.push(u8::from(value.is_none()));
+        self.bytes.extend(value.into_iter().flatten());
+    }
+
     fn bin(&mut self, bin: &Bin<'_>) {
         self.count += 1;
         self.text(bin.host);
@@ -258,6 +374,15 @@ impl Rows {
         }
         self.bytes.push(u8::try_from(len).expect("seven bits"));
         self.bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// An address as the table has it: IPv4 as `::ffff:a.b.c.d`.
+#[must_use]
+pub fn address(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 

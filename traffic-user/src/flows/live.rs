@@ -136,7 +136,9 @@ impl LiveFlow {
             || first_ns > time_ns.saturating_add(idle_ns)
         {
             Some(self.silent_end())
-        } else if time_ns >= first_ns.saturating_add(active_ns) {
+        } else if time_ns >= first_ns.saturating_add(active_ns)
+            || last_ns >= time_ns.saturating_add(active_ns)
+        {
             Some(EndReason::ActiveTimeout)
         } else {
             None

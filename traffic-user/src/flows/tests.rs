@@ -137,6 +137,25 @@ fn the_active_timeout_cuts_and_the_initiator_stays() {
 }
 
 #[test]
+fn time_that_goes_back_does_not_make_a_flow_older_than_the_active_timeout() {
+    let mut flows = flows(FlowSettings {
+        active: Duration::from_secs(20),
+        ..settings()
+    });
+    for back in 0..5 {
+        flows.add(&udp(1, 2, 9, 9).at(START - back * 12 * S).record());
+    }
+    flows.finish();
+    let ended = ended(&mut flows);
+    assert_eq!(ended.iter().map(FlowRecord::packets).sum::<u64>(), 5);
+    assert!(
+        ended
+            .iter()
+            .all(|flow| flow.last_ns() - flow.first_ns() < 20 * S)
+    );
+}
+
+#[test]
 fn requests_and_replies_of_icmp_are_one_flow() {
     let mut flows = flows(settings());
     let icmp = |src, dst, kind| Packet::new(src, dst, 1, [kind, 0, 0, 0]);

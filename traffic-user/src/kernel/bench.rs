@@ -133,15 +133,19 @@ impl Bench {
         })
     }
 
-    /// Number of instructions that the verifier went through to accept `program` (Linux 5.16).
+    /// Number of instructions that the verifier went through to accept `program`; `None` before
+    /// Linux 5.16, which does not say.
     ///
     /// # Errors
-    /// When the kernel refuses the program, or does not say.
-    pub fn verified_instructions(&mut self, program: PacketProgram) -> Result<u32, BenchError> {
+    /// When the kernel refuses the program.
+    pub fn verified_instructions(
+        &mut self,
+        program: PacketProgram,
+    ) -> Result<Option<u32>, BenchError> {
         let name = program.name();
         let info = load::program(&mut self.ebpf, name)?.info();
         let info = info.map_err(|error| BenchError::Run(name, error))?;
-        Ok(info.verified_instruction_count().unwrap_or(0))
+        Ok(info.verified_instruction_count())
     }
 
     /// Runs `program` on `frame` and gives everything that came up to `sink`.

@@ -51,10 +51,30 @@ fn offset_ns() -> i64 {
     tries.min().map_or(0, |(_, offset)| offset)
 }
 
+/// Nanoseconds that the machine has been asleep since it booted: `CLOCK_BOOTTIME` goes on then, and
+/// `CLOCK_MONOTONIC` does not. What a time namespace adds to either stays the same.
+fn asleep_ns() -> i64 {
+    let monotonic_ns = read(libc::CLOCK_MONOTONIC);
+    read(libc::CLOCK_BOOTTIME).cast_signed() - monotonic_ns.cast_signed()
+}
+
+/// How the wall clock moved against the clock of time stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Nanoseconds that it was set by, or went on while the machine slept.
+    pub step_ns: i64,
+    /// Nanoseconds of sleep; 0 when the clock was set.
+    pub slept_ns: u64,
+}
+
+/// The two clocks are read one after the other: less than this is no sleep.
+const SHORTEST_SLEEP_NS: i64 = 1_000_000;
+
 /// Wall-clock offsets, each with the monotonic moment from which it holds. Slewing by NTP and
 /// steps give new ones; time stamps from before keep theirs.
 pub(super) struct WallClock {
     offsets: VecDeque<(u64, i64)>,
+    asleep_ns: i64,
     step: Option<StepWatch>,
 }
 
@@ -67,15 +87,16 @@ impl WallClock {
     pub(super) fn new() -> Self {
         Self {
             offsets: VecDeque::from([(monotonic_ns(), offset_ns())]),
+            asleep_ns: asleep_ns(),
             step: StepWatch::new()
                 .inspect_err(|error| log::warn!("steps of the clock go unnoticed: {error}"))
                 .ok(),
         }
     }
 
-    /// Follows the clock; call it on every tick. Returns the step in nanoseconds when the clock was
-    /// set since the last call.
-    pub(super) fn tick(&mut self) -> Option<i64> {
+    /// Follows the clock; call it on every tick. Returns the step when the clock was set, or the
+    /// machine slept, since the last call.
+    pub(super) fn tick(&mut self) -> Option<ClockStep> {
         let now = monotonic_ns();
         let stepped = self.step.as_ref().is_some_and(StepWatch::stepped);
         let (from, before) = self.offsets.back().copied().unwrap_or_default();
@@ -87,7 +108,16 @@ impl WallClock {
             self.offsets.pop_front();
         }
         self.offsets.push_back((now, offset));
-        stepped.then_some(offset - before)
+        stepped.then(|| ClockStep {
+            step_ns: offset - before,
+            slept_ns: self.take_sleep_ns(),
+        })
+    }
+
+    fn take_sleep_ns(&mut self) -> u64 {
+        let before = std::mem::replace(&mut self.asleep_ns, asleep_ns());
+        let slept = Some(self.asleep_ns - before).filter(|slept| *slept >= SHORTEST_SLEEP_NS);
+        slept.map_or(0, i64::unsigned_abs)
     }
 
     /// Wall-clock time minus monotonic time, in nanoseconds, for time stamps from now on.
@@ -191,6 +221,7 @@ mod tests {
         const HOUR: i64 = 3_600_000_000_000;
         let clock = WallClock {
             offsets: VecDeque::from([(0, HOUR), (1_000, 2 * HOUR), (2_000, 0)]),
+            asleep_ns: 0,
             step: None,
         };
         let wall = [500, 1_500, 2_500].map(|time| clock.wall_ns(time).cast_signed());
@@ -198,9 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn sleep_is_told_from_a_clock_that_was_set() {
+        let mut clock = WallClock::new();
+        assert_eq!(clock.take_sleep_ns(), 0);
+        clock.asleep_ns -= 3_000_000_000;
+        let slept_ns = clock.take_sleep_ns();
+        assert!(
+            (2_999_000_000..3_001_000_000).contains(&slept_ns),
+            "{slept_ns}"
+        );
+        assert_eq!(clock.take_sleep_ns(), 0);
+    }
+
+    #[test]
     fn time_stamps_keep_the_offset_of_their_time() {
         let clock = WallClock {
             offsets: VecDeque::from([(100, 1_000), (200, 5_000)]),
+            asleep_ns: 0,
             step: None,
         };
         assert_eq!(clock.wall_ns(50), 1_050);

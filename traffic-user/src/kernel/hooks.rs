@@ -5,7 +5,7 @@ use traffic_ebpf::config;
 
 use super::{
     attach::{self, AttachError, HookKind, Hooked},
-    clsact, gate,
+    clsact, gate, host,
     interfaces::Interface,
     load::{self, LoadError},
 };
@@ -28,6 +28,10 @@ pub struct Attached {
     pub ingress: Option<HookKind>,
     /// Hook for leaving frames, as `ingress`.
     pub egress: Option<HookKind>,
+    /// Whether tags of VLANs are gone before the hook for arriving frames sees them.
+    pub strips_vlan_tags: bool,
+    /// Why it has no hooks, where the run goes on without it.
+    pub refused: Option<String>,
 }
 
 /// What holds the programs on an interface's hooks.
@@ -87,6 +91,9 @@ impl Hooks {
             interface: interface.clone(),
             ingress,
             egress,
+            strips_vlan_tags: ingress.is_some_and(|hook| !hook.is_tc())
+                && host::receive_vlan_offload(&interface.name).unwrap_or(false),
+            refused: None,
         };
         if number == self.attached.len() {
             self.attached.push(attached);
@@ -96,6 +103,18 @@ impl Hooks {
             self.held[number] = Some(held);
         }
         Ok(number)
+    }
+
+    /// Has an interface keep a number of the run, without hooks.
+    pub(super) fn skip(&mut self, interface: &Interface) {
+        self.attached.push(Attached {
+            interface: interface.clone(),
+            ingress: None,
+            egress: None,
+            strips_vlan_tags: false,
+            refused: None,
+        });
+        self.held.push(None);
     }
 
     fn number(&self, interface: &Interface) -> usize {

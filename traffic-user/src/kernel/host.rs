@@ -86,7 +86,7 @@ pub(super) fn offload(interface: &str, offload: Offload) -> io::Result<bool> {
 ///
 /// # Errors
 /// What `ioctl(2)` with `SIOCETHTOOL` says; `EOPNOTSUPP` for interfaces without the setting.
-pub fn receive_vlan_offload(interface: &str) -> io::Result<bool> {
+pub(super) fn receive_vlan_offload(interface: &str) -> io::Result<bool> {
     let mut value = [ETHTOOL_GFLAGS, 0];
     ethtool(interface, &mut value)?;
     Ok(value[1] & ETH_FLAG_RXVLAN != 0)

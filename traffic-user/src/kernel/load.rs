@@ -215,13 +215,15 @@ pub(super) fn load(settings: &Settings, links: &[u32]) -> Result<Loaded, LoadErr
     load_for(settings, links, Access::of_this_kernel())
 }
 
-/// How programs get at the bytes of packets.
+/// How programs get at the bytes of packets, and at the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// XDP programs use the helpers that [`probe::xdp_can_copy_frames`] asks for.
     pub xdp_load_bytes: bool,
     /// Headers are always read through a helper, as of packets in several buffers.
     pub always_copied: bool,
+    /// Packets may share readings of the clock, where no time stamp goes up.
+    pub coarse_clock: bool,
 }
 
 impl Access {
@@ -231,8 +233,14 @@ impl Access {
         Self {
             xdp_load_bytes: probe::xdp_can_copy_frames(),
             always_copied: false,
+            coarse_clock: probe::has_coarse_clock(),
         }
     }
+}
+
+/// Whether nothing but the time slots asks when a packet came.
+fn is_untimed(settings: &Settings) -> bool {
+    !settings.summaries && settings.snaplen == 0 && settings.count.is_none()
 }
 
 /// As [`load`], for programs that get at packets in this way.
@@ -278,6 +286,8 @@ pub(super) fn load_for(
             .map_or(0, |filter| filter.frame_bytes),
         timing: u32::from(settings.timing),
         always_copied: u32::from(access.always_copied),
+        shared_clock: u32::from(access.coarse_clock && is_untimed(settings)),
+        reserved: 0,
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };
     let interface_room = u32::try_from(room).unwrap_or(u32::MAX);

@@ -31,10 +31,11 @@ mod snapshot;
 
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
+pub use clock::ClockStep;
 pub use clsact::{Cleanup, Leftover, OwnerState, clean_up};
 pub use facts::gather;
 pub use hooks::{Attached, HookChoice};
-pub use host::{hostname, kernel_release, receive_vlan_offload, speed_bps};
+pub use host::{hostname, kernel_release, speed_bps};
 pub use interfaces::{ANY, Interface, InterfaceError, Interfaces};
 pub use link_events::{LinkEvent, LinkEvents};
 pub use load::{Access, LoadError, Settings};

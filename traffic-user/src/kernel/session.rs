@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use aya::{Ebpf, maps::RingBuf};
 use aya_log::EbpfLogger;
+use nix::unistd::Uid;
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
 use traffic_ebpf::{tally::Counters, timeline::Shape};
@@ -11,7 +12,7 @@ use traffic_ebpf::{tally::Counters, timeline::Shape};
 use super::{
     attach::AttachError,
     broker::Broker,
-    clock::{self, WallClock},
+    clock::{self, ClockStep, WallClock},
     explain::Explain,
     fill::RingFill,
     gate::GateControl,
@@ -42,6 +43,9 @@ pub enum SessionError {
     Ring(std::io::Error),
 }
 
+/// Time from a frame's time stamp until it is seen to wait on its CPU, with room to spare.
+const UNSEEN_NS: u64 = 100_000;
+
 /// Items given to the sink in one go, so that signals and timers are never kept waiting.
 const DRAIN_ITEMS: usize = 4096;
 
@@ -65,6 +69,9 @@ pub struct Session {
 
 impl Session {
     /// Loads the programs and attaches them to `interfaces`. They count nothing yet.
+    ///
+    /// Where interfaces may join ([`Settings::joins`]), one that refuses is left out, and
+    /// [`Attached::refused`] says why.
     ///
     /// # Errors
     /// When the kernel refuses a program, a map or a hook. Nothing stays attached then.
@@ -124,10 +131,29 @@ impl Session {
             broker,
             attached: Vec::new(),
         };
-        for interface in interfaces {
-            session.plug(interface)?;
-        }
+        session.plug_all(interfaces, settings.joins)?;
         Ok(session)
+    }
+
+    /// Where interfaces may join, goes on without those that refuse, unless all do.
+    fn plug_all(&mut self, interfaces: &[Interface], joins: bool) -> Result<(), SessionError> {
+        let mut refusals = Vec::new();
+        for interface in interfaces {
+            match self.plug(interface) {
+                Err(SessionError::Load(LoadError::Refused(reason))) if joins => {
+                    let skipped = self.broker.skip(interface, reason.clone())?;
+                    self.attached.push(skipped);
+                    refusals.push(reason);
+                }
+                plugged => drop(plugged?),
+            }
+        }
+        match refusals.pop() {
+            Some(last) if refusals.len() + 1 == interfaces.len() => {
+                Err(LoadError::Refused(last).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes in an interface that appeared, or came back: it counts from here on. Returns its number.
@@ -160,13 +186,13 @@ impl Session {
         Ok(self.broker.promiscuous(ifindex)?)
     }
 
-    /// Has the process that holds the hooks give up what it does not need any more. Where
-    /// interfaces may join, it keeps what attaching to them needs.
+    /// Has the process that holds the hooks give up what it does not need any more, and go on as
+    /// `user`. Where interfaces may join, it keeps what attaching to them needs.
     ///
     /// # Errors
     /// When it cannot.
-    pub fn seal(&self, joins: bool) -> Result<(), SessionError> {
-        Ok(self.broker.seal(joins)?)
+    pub fn seal(&self, joins: bool, user: Option<Uid>) -> Result<(), SessionError> {
+        Ok(self.broker.seal(joins, user)?)
     }
 
     /// Sees whether the process that holds the hooks is still there.
@@ -241,12 +267,12 @@ impl Session {
         }
     }
 
-    /// Follows the wall clock. Call it on every tick. Returns the step in nanoseconds when the
-    /// clock was set.
-    pub fn tick_clock(&mut self) -> Option<i64> {
-        let step_ns = self.clock.tick();
+    /// Follows the wall clock. Call it on every tick. Returns the step when the clock was set, or
+    /// the machine slept.
+    pub fn tick_clock(&mut self) -> Option<ClockStep> {
+        let step = self.clock.tick();
         self.gate.set_wall_offset(self.clock.offset_ns());
-        step_ns
+        step
     }
 
     /// Counters so far, by interface number × 2 + direction.
@@ -300,6 +326,16 @@ impl Session {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.clock.wall_ns(clock::monotonic_ns())
+    }
+
+    /// Frames from before this moment, in wall-clock nanoseconds, are all in the ring: CPUs send
+    /// theirs up in runs of their own. A program that takes longer from a frame's time stamp to its
+    /// place in the run than [`UNSEEN_NS`], because something else got its CPU, is not allowed for.
+    #[must_use]
+    pub fn settled_ns(&self) -> u64 {
+        let now_ns = self.now_ns().saturating_sub(UNSEEN_NS);
+        let waiting = self.gathered.oldest_frame_ns();
+        waiting.map_or(now_ns, |oldest| oldest.min(now_ns))
     }
 
     /// The most bytes that were unread in the ring at once since the last call, as seen whenever

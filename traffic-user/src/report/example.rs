@@ -499,9 +499,9 @@ fn flows(packets: u64) -> FlowTable {
         end: if n > 2 { "live" } else { "end_of_flow" },
     };
     FlowTable {
-        idle_s: 15.0,
-        active_s: 1800.0,
-        max_flows: 262_144,
+        idle_s: Some(15.0),
+        active_s: Some(1800.0),
+        max_flows: Some(262_144),
         packets: packets - 10,
         bytes: (packets - 10) * BYTES_PER_PACKET,
         other_packets: 10,

@@ -17,12 +17,13 @@ use crate::{
 /// Flows of the run: how many, and the largest.
 #[derive(Clone, Debug, Serialize)]
 pub struct FlowTable {
-    /// Silence that ends a flow, in seconds.
-    pub idle_s: f64,
+    /// Silence that ends a flow, in seconds; `None` for stored flows, as in the next two: each
+    /// capture had its own.
+    pub idle_s: Option<f64>,
     /// Age at which a part of a flow is cut off, in seconds.
-    pub active_s: f64,
+    pub active_s: Option<f64>,
     /// Flows in memory at most.
-    pub max_flows: u64,
+    pub max_flows: Option<u64>,
     /// Packets of flows.
     pub packets: u64,
     /// Their bytes.
@@ -32,7 +33,7 @@ pub struct FlowTable {
     pub other_packets: u64,
     /// Their bytes.
     pub other_bytes: u64,
-    /// Flows that go on.
+    /// Flows that go on; none of them is stored.
     pub live: u64,
     /// Flows, and parts of flows, that ended, by reason (RFC 5102, section 5.11.3).
     pub ended: BTreeMap<&'static str, u64>,
@@ -119,9 +120,9 @@ pub(super) fn table(flows: &Flows, context: &Context<'_>) -> FlowTable {
     let Count { packets, bytes } = counts.flows;
     let ended = EndReason::ALL.iter().zip(counts.ended);
     FlowTable {
-        idle_s: settings.idle.as_secs_f64(),
-        active_s: settings.active.as_secs_f64(),
-        max_flows: settings.max_flows.into(),
+        idle_s: Some(settings.idle.as_secs_f64()),
+        active_s: Some(settings.active.as_secs_f64()),
+        max_flows: Some(settings.max_flows.into()),
         packets,
         bytes,
         other_packets: counts.other.packets,
@@ -171,11 +172,16 @@ fn note(flows: &Flows, context: &Context<'_>) -> Option<String> {
 
 fn row(flow: &FlowRecord, context: &Context<'_>) -> FlowRow {
     let name = context.interfaces.get(usize::from(flow.interface));
+    flow_row(flow, name.map_or("", |(name, _)| name))
+}
+
+/// The row of a flow on the interface with this name.
+pub(super) fn flow_row(flow: &FlowRecord, interface: &str) -> FlowRow {
     let protocol = Protocol::from_ip_proto(flow.ip_proto);
     let has_ports = flow.src_port != 0 || flow.dst_port != 0;
     let (first_ns, last_ns) = (flow.first_ns(), flow.last_ns());
     FlowRow {
-        interface: name.map_or_else(String::new, |(name, _)| (*name).to_owned()),
+        interface: interface.to_owned(),
         vlan: flow.vlan,
         inner_vlan: flow.inner_vlan,
         protocol: if protocol.is_numbered() {

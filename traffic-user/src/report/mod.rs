@@ -17,6 +17,7 @@ mod scale;
 pub(crate) mod schema;
 pub(crate) mod series;
 pub mod stored;
+mod stored_flows;
 pub mod text;
 pub(crate) mod verdict;
 

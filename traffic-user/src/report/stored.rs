@@ -9,6 +9,7 @@ use super::{
     Report, Source,
     assemble::{self, Interface, Run, RunTotals, Stored, rfc3339},
     number::counted,
+    stored_flows,
 };
 use crate::{
     counts::{Counts, Leaf},
@@ -32,6 +33,8 @@ pub struct Asked {
     pub bars: u32,
     /// Rows of each table.
     pub top: usize,
+    /// The filter, as it was given; with it, flows tell everything.
+    pub filter: Option<String>,
 }
 
 /// Makes the report.
@@ -43,13 +46,18 @@ pub fn report(asked: &Asked, answer: &Answer) -> Report {
     let bars = bars(asked, answer);
     let total = counts.total().packets;
     let in_bars: u64 = bars.packets.iter().sum();
-    if in_bars < total {
+    if asked.filter.is_some() {
+        notes.push(FILTERED.to_owned());
+    } else if in_bars < total {
         notes.push(format!(
             "{} in no bar: their rows were lost on the way, and only later ones tell of them.",
             counted(total - in_bars, "packet")
         ));
     }
-    let account = account(asked, answer, &counts);
+    let account = match &asked.filter {
+        None => account(asked, answer, &counts),
+        Some(_) => filtered_account(answer),
+    };
     let stored = Stored {
         started_ns: answer.since_ns,
         duration_ns: answer.until_ns - answer.since_ns,
@@ -71,10 +79,15 @@ pub fn report(asked: &Asked, answer: &Answer) -> Report {
         notes,
     };
     let mut report = assemble::report(Stages::for_capture(0), run);
-    report.tables_note = Some("No per-address tables: addresses are not stored.".to_owned());
     report.findings_note = Some("Findings are not stored.".to_owned());
+    stored_flows::enter(&mut report, asked, answer);
     report
 }
+
+/// What every number is of where a filter was asked for.
+const FILTERED: &str = "With a filter, every number is of flows that ended in the time: packets that \
+    are not IP, and those whose flows go on, are not among them. A flow's packets are in the bar of \
+    its last.";
 
 /// Hosts that stored something, each once.
 fn hosts(answer: &Answer) -> Vec<String> {
@@ -124,7 +137,7 @@ fn interfaces(answer: &Answer) -> Vec<Interface> {
     names.into_iter().map(interface).collect()
 }
 
-fn interface_name(host: &str, interface: &str) -> String {
+pub(super) fn interface_name(host: &str, interface: &str) -> String {
     format!("{host}:{interface}")
 }
 
@@ -171,6 +184,17 @@ fn bars(asked: &Asked, answer: &Answer) -> Bars {
         (row.bar, leaf(&row.protocol, &row.transport), count)
     });
     Bars::from_counts(asked.bars, span_ns, rows)
+}
+
+/// What the filter selected of the packets of flows.
+fn filtered_account(answer: &Answer) -> Account {
+    let totals = answer.flows.totals;
+    Account {
+        seen: totals.all_packets,
+        filtered_out: totals.all_packets - totals.packets,
+        matched: totals.packets,
+        ..Account::default()
+    }
 }
 
 fn account(asked: &Asked, answer: &Answer, counts: &Counts) -> Account {

@@ -3,7 +3,10 @@
 use std::ffi::CString;
 
 use caps::{CapSet, Capability, errors::CapsError};
-use nix::unistd::{User, initgroups, setresgid, setresuid};
+use nix::{
+    sys::prctl,
+    unistd::{User, initgroups, setresgid, setresuid},
+};
 
 use super::SandboxError;
 
@@ -14,6 +17,15 @@ pub(super) fn drop_bounding() -> Result<(), CapsError> {
         caps::clear(None, CapSet::Bounding)?;
     }
     Ok(())
+}
+
+/// As [`become_user`], with the capabilities still permitted.
+pub(super) fn become_user_with_capabilities(user: &User) -> Result<(), SandboxError> {
+    prctl::set_keepcaps(true).map_err(|source| SandboxError::User {
+        name: user.name.clone(),
+        source,
+    })?;
+    become_user(user)
 }
 
 /// Goes on as `user`, with its groups, and without a way back.

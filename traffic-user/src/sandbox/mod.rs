@@ -110,7 +110,7 @@ impl Policy {
         let files = files::Rules::new(self)?;
         capabilities::drop_bounding()?;
         if let Some(user) = &self.user {
-            capabilities::become_user(user)?;
+            capabilities::become_user_with_capabilities(user)?;
         }
         capabilities::keep(&self.kept)?;
         for directory in &self.made_in {

@@ -240,7 +240,8 @@ fn allowed(policy: &Policy) -> Result<Rules, BackendError> {
         rules.insert(libc::SYS_socketpair, equal(0, [family(libc::AF_UNIX)])?);
     }
     if policy.hooks {
-        ioctls.push(libc::SIOCGIFINDEX);
+        // `SIOCETHTOOL`: whether tags of VLANs are taken away.
+        ioctls.extend([libc::SIOCGIFINDEX, libc::SIOCETHTOOL]);
         // Names of interfaces are looked up through any socket, promiscuous mode is asked for
         // through one for packets.
         let families = [

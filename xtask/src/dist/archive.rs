@@ -5,14 +5,16 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 
 use super::files::Files;
-use crate::{build, process};
+use crate::process;
 
 /// Makes `traffic-VERSION-TARGET-static.tar.gz`, which unpacks into a directory of that name.
 pub(super) fn make(files: &Files<'_>, out: &Path) -> Result<()> {
-    let name = format!("traffic-{}-{}-static", files.release.version, build::host());
+    let release = files.release;
+    let target = release.processor.target();
+    let name = format!("traffic-{}-{target}-static", release.version);
     let directory = out.join(&name);
     files.lay_out(&directory)?;
-    let epoch = &files.release.epoch;
+    let epoch = &release.epoch;
     let mut tar = process::command("tar");
     tar.arg("--create")
         .args(["--format=ustar", "--sort=name", "--numeric-owner"])

@@ -1,6 +1,6 @@
 //! The Debian package.
 
-use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -31,12 +31,12 @@ fi
 pub(super) fn make(files: &Files<'_>, out: &Path) -> Result<()> {
     let root = out.join("deb");
     files.lay_out(&root.join("usr"))?;
-    let mut service = process::command(files.program);
+    let mut service = process::command(files.teller);
     service
         .args(["service", "install", "--program", "/usr/bin/traffic"])
         .args(["--unit-directory", "/lib/systemd/system", "--root"]);
     process::run(service.arg(&root))?;
-    let architecture = architecture();
+    let architecture = files.release.processor.debian();
     let debian = root.join("DEBIAN");
     write(&debian.join("control"), &control(files, architecture))?;
     write(&debian.join("conffiles"), CONFIGURATION)?;
@@ -57,15 +57,6 @@ pub(super) fn make(files: &Files<'_>, out: &Path) -> Result<()> {
         .arg(out.join(name));
     process::run(&mut dpkg)?;
     fs::remove_dir_all(&root).with_context(|| format!("remove {}", root.display()))
-}
-
-/// This processor's name in Debian.
-fn architecture() -> &'static str {
-    match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn control(files: &Files<'_>, architecture: &str) -> String {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{build, process};
+use crate::{process, processor::Processor};
 
 /// Packages whose code is in the program, or in the eBPF programs that it carries.
 const ROOTS: [&str; 2] = ["traffic-user", "traffic-ebpf"];
@@ -36,8 +36,8 @@ pub(super) struct Package {
 }
 
 impl Dependencies {
-    /// Of the program, for this machine: not what only builds or tests it.
-    pub(super) fn of_program() -> Result<Self> {
+    /// Of the program, for `processor`: not what only builds or tests it.
+    pub(super) fn of_program(processor: Processor) -> Result<Self> {
         let mut cargo = process::cargo();
         cargo
             .args([
@@ -46,7 +46,7 @@ impl Dependencies {
                 "--format-version=1",
                 "--filter-platform",
             ])
-            .arg(build::host());
+            .arg(processor.target());
         let output = process::output(&mut cargo)?.context("find cargo")?;
         ensure!(
             output.status.success(),
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_only_builds_or_tests_is_left_out() {
-        let dependencies = Dependencies::of_program().unwrap();
+        let dependencies = Dependencies::of_program(Processor::X86_64).unwrap();
         let names: BTreeSet<_> = dependencies
             .packages
             .values()

@@ -28,6 +28,8 @@ const SHELLS: [(&str, &str); 3] = [
 /// What goes into a package.
 pub(super) struct Files<'a> {
     pub(super) program: &'a Path,
+    /// The same program for this machine, which prints its manual and completions.
+    pub(super) teller: &'a Path,
     /// The software bill of materials.
     pub(super) bill: &'a str,
     /// Licences of everything that was linked.
@@ -63,7 +65,7 @@ impl Files<'_> {
 
     fn manual(&self, directory: &Path) -> Result<()> {
         create(Some(directory))?;
-        let mut traffic = process::command(self.program);
+        let mut traffic = process::command(self.teller);
         process::run(traffic.arg("man").arg(directory))?;
         let mut gzip = process::command("gzip");
         gzip.args(["--best", "--no-name", "--recursive"]);
@@ -72,7 +74,7 @@ impl Files<'_> {
 
     /// What the program prints.
     fn output(&self, args: &[&str]) -> Result<String> {
-        let mut traffic = process::command(self.program);
+        let mut traffic = process::command(self.teller);
         let output = process::output(traffic.args(args))?.context("find the program")?;
         String::from_utf8(output.stdout).context("read what the program printed")
     }

@@ -115,13 +115,15 @@ mod tests {
     };
 
     use super::*;
+    use crate::processor::Processor;
 
     #[test]
     fn the_bill_is_valid_cyclonedx_and_names_everything_once() {
-        let dependencies = Dependencies::of_program().unwrap();
+        let dependencies = Dependencies::of_program(Processor::X86_64).unwrap();
         let release = Release {
             version: "1.2.3",
             epoch: "0".to_owned(),
+            processor: Processor::X86_64,
         };
         let text = write(&dependencies, &release).unwrap();
         assert_eq!(text, write(&dependencies, &release).unwrap());

@@ -26,7 +26,7 @@ for module in $(cat /modules); do
     modprobe "$module" || echo "no module $module"
 done
 ip link set lo up
-export TRAFFIC_BIN=/bin/traffic TRAFFIC_EBPF_OBJ=/traffic-bpf.o
+export TRAFFIC_MACHINE=1 TRAFFIC_BIN=/bin/traffic TRAFFIC_EBPF_OBJ=/traffic-bpf.o
 while read -r line; do
     echo "run $line"
     # shellcheck disable=SC2086

@@ -17,7 +17,7 @@ use crate::process;
 pub(crate) const NEWEST: &str = "newest";
 
 /// Modules that the tests use; what they need comes with them.
-pub(crate) const MODULES: [&str; 10] = [
+pub(crate) const MODULES: [&str; 14] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
@@ -28,7 +28,15 @@ pub(crate) const MODULES: [&str; 10] = [
     "macvlan",
     "sch_netem",
     "wireguard",
+    // The disk.
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
 ];
+
+/// Lists the modules that were kept of a kernel.
+const KEPT: &str = "modules";
 
 /// A kernel below `target/`.
 #[derive(Debug)]
@@ -39,13 +47,14 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel that was fetched before.
+    /// The kernel that was fetched before, with the modules of today.
     pub(crate) fn cached(name: &str) -> Option<Self> {
         let kernel = Self {
             name: name.to_owned(),
             directory: process::target().join("vm/kernels").join(name),
         };
-        kernel.directory.is_dir().then_some(kernel)
+        let kept = fs::read_to_string(kernel.directory.join(KEPT));
+        (kept.ok()? == MODULES.join("\n")).then_some(kernel)
     }
 
     /// Fetches the newest kernel of Debian whose release begins with `name`.
@@ -91,22 +100,13 @@ fn image(name: &str, archive: &Archive) -> Result<String> {
     } else {
         format!("linux-image-{name}.")
     };
-    let suffix = format!("-{}", architecture());
     let images = archive.names(&prefix)?.into_iter().filter(|package| {
-        let release = package["linux-image-".len()..].strip_suffix(&suffix);
+        let release = package["linux-image-".len()..].strip_suffix("-amd64");
         release.is_some_and(is_plain)
     });
     images
         .max_by_key(|package| numbers(package))
         .with_context(|| format!("find a kernel {name} in Debian"))
-}
-
-/// Debian's name of this machine's architecture.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    }
 }
 
 /// Whether a release is no flavour such as `cloud`, and no package that only names another.
@@ -155,6 +155,7 @@ fn keep(from: &Path, to: &Path, tools: &Tools) -> Result<()> {
         fs::create_dir_all(place.parent().context("it has a parent")?)?;
         fs::copy(modules.join(&file), place).with_context(|| format!("copy {file}"))?;
     }
+    fs::write(to.join(KEPT), MODULES.join("\n"))?;
     for index in ["modules.dep", "modules.alias", "modules.symbols"] {
         fs::copy(modules.join(index), kept.join(index))?;
     }

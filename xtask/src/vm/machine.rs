@@ -1,7 +1,7 @@
 //! One boot: a machine in software, its output, and its end.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Stdio},
@@ -18,6 +18,10 @@ use super::{kernel::Kernel, tools::Tools};
 const MEMORY: &str = "2048";
 /// CPUs: the tests send from one to another.
 const CPUS: &str = "2";
+/// A disk that tests write on.
+const DISK_BYTES: u64 = 32 << 20;
+/// It takes a megabyte a second, and losing it at the end costs nothing.
+const SLOW: &str = "cache=unsafe,throttling.bps-write=1000000";
 /// Lines of the kernel's console that are shown when it did not come to the end.
 const LAST_WORDS: usize = 30;
 
@@ -42,6 +46,10 @@ impl<'a> Machine<'a> {
         for directory in tools.firmware() {
             command.arg("-L").arg(directory);
         }
+        let disk = console.with_file_name("disk");
+        File::create(&disk)
+            .and_then(|file| file.set_len(DISK_BYTES))
+            .context("make a disk")?;
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "max"])
@@ -54,7 +62,12 @@ impl<'a> Machine<'a> {
             .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
-            .args(["-serial", "stdio"]);
+            .args(["-serial", "stdio", "-device", "virtio-blk-pci,drive=disk"])
+            .arg("-drive")
+            .arg(format!(
+                "if=none,id=disk,format=raw,{SLOW},file={}",
+                disk.display()
+            ));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -29,23 +29,43 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Fetches the lists of every suite.
+    /// Fetches the lists that this machine takes its own packages from.
     ///
     /// # Errors
-    /// Without apt, without Debian's keys, or when the archive cannot be reached.
-    pub(crate) fn fetch() -> Result<Self> {
-        ensure!(
-            process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
-            "find apt-get and dpkg-deb, which fetch and unpack Debian's kernels"
-        );
+    /// Without apt.
+    pub(crate) fn of_this_machine() -> Result<Self> {
+        let directory = room("machine")?;
+        Self {
+            options: options(&directory),
+        }
+        .updated()
+    }
+
+    /// As [`Archive::of_this_machine`], of packages for another processor, which Debian calls
+    /// `architecture`.
+    ///
+    /// # Errors
+    /// Without apt.
+    pub(crate) fn of_processor(architecture: &str) -> Result<Self> {
+        let directory = room(architecture)?;
+        let mut options = options(&directory);
+        options.extend([
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
+        ]);
+        Self { options }.updated()
+    }
+
+    /// Fetches the lists of every suite that holds a kernel.
+    ///
+    /// # Errors
+    /// Without apt, or without Debian's keys and mirrors.
+    pub(crate) fn of_kernels() -> Result<Self> {
         ensure!(
             Path::new(KEYRING).exists(),
             "find {KEYRING} (install debian-archive-keyring)"
         );
-        let directory = process::target().join("vm/apt");
-        for part in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(directory.join(part)).context("make room for lists of packages")?;
-        }
+        let directory = room("kernels")?;
         let sources = directory.join("sources.list");
         let mirrors = stdout(process::command("apt-get").args(["indextargets", MIRRORS]))?;
         let lines: Vec<String> = SUITES
@@ -56,11 +76,25 @@ impl Archive {
             })
             .collect::<Result<_>>()?;
         fs::write(&sources, lines.concat()).context("write the sources of packages")?;
-        let archive = Self {
-            options: options(&directory, &sources),
-        };
-        process::run(archive.apt("apt-get").args(["--quiet=2", "update"]))?;
-        Ok(archive)
+        let mut options = options(&directory);
+        options.extend([
+            format!("Dir::Etc::sourcelist={}", sources.display()),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            "Dir::Etc::preferencesparts=/dev/null".to_owned(),
+        ]);
+        Self { options }.updated()
+    }
+
+    /// With today's lists. Those that cannot be fetched are missing: their packages are not found.
+    fn updated(self) -> Result<Self> {
+        let mut update = self.apt("apt-get");
+        update.args(["--quiet=2", "update"]);
+        process::show(&update);
+        let status = update.status().context("run apt-get")?;
+        if !status.success() {
+            eprintln!("# some lists of packages could not be fetched");
+        }
+        Ok(self)
     }
 
     /// A command of apt that sees these lists only.
@@ -90,8 +124,49 @@ impl Archive {
 
     /// Downloads `packages` and unpacks them into `directory`.
     pub(crate) fn unpack(&self, packages: &[String], directory: &Path) -> Result<()> {
-        unpack(self.apt("apt-get"), packages, directory)
+        let downloads = tempfile::tempdir().context("make room for packages")?;
+        let mut download = self.apt("apt-get");
+        download.args(["--quiet=2", "download"]).args(packages);
+        process::run(download.current_dir(downloads.path()))?;
+        for package in files(downloads.path())? {
+            let mut unpack = process::command("dpkg-deb");
+            unpack.arg("--extract").arg(&package).arg(directory);
+            let output = unpack.output().context("run dpkg-deb")?;
+            ensure!(output.status.success(), "unpack {}", package.display());
+        }
+        Ok(())
     }
+
+    /// [`Archive::unpack`], with everything that `packages` need and that is not installed here.
+    /// The machine stays as it is.
+    pub(crate) fn unpack_with_dependencies(
+        &self,
+        packages: &[&str],
+        directory: &Path,
+    ) -> Result<()> {
+        let mut simulate = self.apt("apt-get");
+        simulate.args(["install", "--simulate", "--no-install-recommends"]);
+        let text = stdout(simulate.args(packages))?;
+        let missing: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+            .map(str::to_owned)
+            .collect();
+        self.unpack(&missing, directory)
+    }
+}
+
+/// A directory for lists of packages.
+fn room(name: &str) -> Result<PathBuf> {
+    ensure!(
+        process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
+        "find apt-get and dpkg-deb, which fetch and unpack Debian's packages"
+    );
+    let directory = process::target().join("vm/apt").join(name);
+    for part in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(directory.join(part)).context("make room for lists of packages")?;
+    }
+    Ok(directory)
 }
 
 /// The mirror of `archive` among `mirrors`, one a line.
@@ -102,13 +177,10 @@ fn mirror<'a>(mirrors: &'a str, archive: &str) -> Result<&'a str> {
         .with_context(|| format!("find a mirror of {archive} among the sources of apt"))
 }
 
-/// The options that keep apt to files below `directory`.
-fn options(directory: &Path, sources: &Path) -> Vec<String> {
+/// The options that have apt write below `directory` alone, and give up where nobody answers.
+fn options(directory: &Path) -> Vec<String> {
     let directory = directory.display();
     vec![
-        format!("Dir::Etc::sourcelist={}", sources.display()),
-        "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        "Dir::Etc::preferencesparts=/dev/null".to_owned(),
         format!("Dir::State::lists={directory}/lists"),
         format!("Dir::Cache={directory}/cache"),
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
@@ -116,39 +188,9 @@ fn options(directory: &Path, sources: &Path) -> Vec<String> {
         // The user's own files are no other user's to read.
         "APT::Sandbox::User=".to_owned(),
         "Debug::NoLocking=1".to_owned(),
+        "Acquire::http::Timeout=20".to_owned(),
+        "Acquire::Retries=2".to_owned(),
     ]
-}
-
-/// Unpacks `packages` of this machine's release into `directory`, with everything they need that is
-/// not installed here. The machine stays as it is.
-pub(crate) fn unpack_with_dependencies(packages: &[&str], directory: &Path) -> Result<()> {
-    let text = stdout(
-        process::command("apt-get")
-            .args(["install", "--simulate", "--no-install-recommends"])
-            .args(packages),
-    )?;
-    let missing: Vec<String> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    let mut apt = process::command("apt-get");
-    apt.args(["-o", "APT::Sandbox::User="]);
-    unpack(apt, &missing, directory)
-}
-
-fn unpack(mut apt: Command, packages: &[String], directory: &Path) -> Result<()> {
-    let downloads = tempfile::tempdir().context("make room for packages")?;
-    let mut download = apt.args(["--quiet=2", "download"]);
-    download = download.args(packages).current_dir(downloads.path());
-    process::run(download)?;
-    for package in files(downloads.path())? {
-        let mut unpack = process::command("dpkg-deb");
-        unpack.arg("--extract").arg(&package).arg(directory);
-        let output = unpack.output().context("run dpkg-deb")?;
-        ensure!(output.status.success(), "unpack {}", package.display());
-    }
-    Ok(())
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {

@@ -20,21 +20,29 @@ use crate::process;
 /// The first process.
 const INIT: &str = include_str!("init.sh");
 /// Programs of this machine that tests run. What is not here, tests there say.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 17] = [
     "bpftool",
     "cat",
+    "chrt",
     "curl",
     "dash",
     "date",
     "ethtool",
     "ip",
     "ping",
+    "setcap",
     "setpriv",
     "sleep",
+    "taskset",
     "tc",
     "tcpdump",
     "tcpreplay",
+    "unshare",
 ];
+
+/// Files of this machine that tests and programs read, where they are: names of ports and
+/// protocols.
+const FILES: [&str; 2] = ["/etc/services", "/etc/protocols"];
 
 /// What a machine runs.
 #[derive(Debug)]
@@ -53,7 +61,7 @@ pub(crate) struct Payload {
 pub(crate) fn pack(payload: &Payload, tools: &Tools, archive: &Path) -> Result<()> {
     let root = tempfile::tempdir().context("make room for a root directory")?;
     let root = root.path();
-    for directory in ["bin", "tests", "usr/bin", "lib64"] {
+    for directory in ["bin", "etc", "tests", "usr/bin", "lib64"] {
         fs::create_dir_all(root.join(directory))?;
     }
     let mut programs = vec![
@@ -85,6 +93,11 @@ pub(crate) fn pack(payload: &Payload, tools: &Tools, archive: &Path) -> Result<(
         copy(&library, &place)?;
     }
     copy(&payload.object, &root.join("traffic-bpf.o"))?;
+    for file in FILES.map(Path::new) {
+        if file.exists() {
+            copy(file, &root.join(file.strip_prefix("/")?))?;
+        }
+    }
     fs::write(root.join("init"), INIT)?;
     make_executable(&root.join("init"))?;
     fs::write(root.join("modules"), MODULES.join("\n"))?;
@@ -102,6 +115,22 @@ pub(crate) fn with_modules(
     let mut all = File::create(archive).context("write a root directory")?;
     io::copy(&mut File::open(shared)?, &mut all)?;
     write_archive(&kernel.root(), tools, all)
+}
+
+/// Packs a whole system with the modules of `kernel`.
+pub(crate) fn of_system(
+    system: &Path,
+    kernel: &Kernel,
+    tools: &Tools,
+    archive: &Path,
+) -> Result<()> {
+    // `/lib` is a link there, which a directory in a second archive would replace.
+    let modules = system.join("usr/lib/modules");
+    fs::create_dir_all(&modules).context("make room for modules")?;
+    let mut cp = process::command("cp");
+    cp.args(["--recursive", "--no-target-directory"]);
+    process::run(cp.arg(kernel.root().join("lib/modules")).arg(&modules))?;
+    write_archive(system, tools, File::create(archive)?)
 }
 
 fn copy(file: &Path, to: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::packages;
+use super::packages::Archive;
 use crate::process;
 
 const PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "kmod"];
@@ -31,7 +31,7 @@ impl Tools {
             let parent = directory.parent().context("it has a parent")?;
             fs::create_dir_all(parent).context("make room for tools")?;
             let fresh = tempfile::tempdir_in(parent).context("make room for tools")?;
-            packages::unpack_with_dependencies(&PACKAGES, fresh.path())?;
+            Archive::of_this_machine()?.unpack_with_dependencies(&PACKAGES, fresh.path())?;
             fs::rename(fresh.keep(), &directory).context("keep the tools")?;
         }
         Ok(Self { directory })

@@ -122,7 +122,7 @@ impl<'a, H: Hook<'a>> Packet for Copied<'_, H> {
 /// what happens to lie in the register then.
 #[inline(never)]
 fn parse_xdp(context: &XdpContext, join: *mut u32, link: Link, headers: &mut Headers) -> u32 {
-    parse_into(&Copied(&XdpHook(context, join)), link, headers)
+    parse_into(&Copied(&XdpHook::new(context, join)), link, headers)
 }
 
 /// A function of its own, as [`parse_xdp`].
@@ -160,28 +160,28 @@ fn explain_skb(context: &TcContext, summary: &Summary) -> u32 {
 }
 
 /// A packet at XDP.
-pub(crate) struct XdpHook<'a>(&'a XdpContext, *mut u32);
+pub(crate) struct XdpHook<'a> {
+    context: &'a XdpContext,
+    join: *mut u32,
+    /// Bytes of the frame, asked for once.
+    len: u32,
+}
 
 impl Packet for XdpHook<'_> {
     #[inline(always)]
     fn len(&self) -> u32 {
-        if config!(xdp_load_bytes) == 1 {
-            // SAFETY: the context is the one this program was called with.
-            unsafe { bpf_xdp_get_buff_len(self.0.ctx) as u32 }
-        } else {
-            (self.0.data_end() - self.0.data()) as u32
-        }
+        self.len
     }
 
     #[inline(always)]
     fn read<T: WireHeader>(&self, offset: u32) -> Option<T> {
-        read_linear(self.0.data(), self.0.data_end(), offset)
+        read_linear(self.context.data(), self.context.data_end(), offset)
     }
 
     #[inline(always)]
     fn join(&self, value: u32) -> u32 {
         // SAFETY: the word is this CPU's own.
-        unsafe { join(self.1, value) }
+        unsafe { join(self.join, value) }
     }
 }
 
@@ -193,27 +193,33 @@ impl<'a> Hook<'a> for XdpHook<'a> {
 
     #[inline(always)]
     fn new(context: &'a XdpContext, join: *mut u32) -> Self {
-        Self(context, join)
+        let len = if config!(xdp_load_bytes) == 1 {
+            // SAFETY: the context is the one this program was called with.
+            unsafe { bpf_xdp_get_buff_len(context.ctx) as u32 }
+        } else {
+            (context.data_end() - context.data()) as u32
+        };
+        Self { context, join, len }
     }
 
     #[inline(always)]
     fn explain(&self, summary: &Summary) {
-        bound::opaque(explain_xdp(self.0, summary));
+        bound::opaque(explain_xdp(self.context, summary));
     }
 
     #[inline(always)]
     fn linear_len(&self) -> u32 {
-        (self.0.data_end() - self.0.data()) as u32
+        (self.context.data_end() - self.context.data()) as u32
     }
 
     #[inline(always)]
     fn parse_copied(&self, link: Link, headers: &mut Headers) -> u32 {
-        bound::opaque(parse_xdp(self.0, self.1, link, headers))
+        bound::opaque(parse_xdp(self.context, self.join, link, headers))
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        self.0.ingress_ifindex() as u32
+        self.context.ingress_ifindex() as u32
     }
 
     #[inline(always)]
@@ -232,7 +238,7 @@ impl<'a> Hook<'a> for XdpHook<'a> {
             return false;
         }
         // SAFETY: the caller gives room for `len` bytes; the helper checks the packet's bounds.
-        unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, destination.cast(), len) == 0 }
+        unsafe { bpf_xdp_load_bytes(self.context.ctx, offset, destination.cast(), len) == 0 }
     }
 }
 

@@ -18,6 +18,7 @@
 )]
 
 mod bound;
+mod clock;
 mod context;
 mod count;
 mod emit;

@@ -102,6 +102,8 @@ static CONFIG: Config = Config {
     filter_bytes: 0,
     timing: 0,
     always_copied: 0,
+    shared_clock: 0,
+    reserved: 0,
 };
 
 /// Reads one field of the settings at run time: the compiler must not use the value above.

@@ -1,6 +1,6 @@
 //! One packet's way through a program.
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock};
+use aya_ebpf::helpers::generated::{bpf_spin_lock, bpf_spin_unlock};
 use traffic_ebpf::{
     config::{Gate, Interface, LINK_IP, TIMED_RUNS},
     parse::{Link, Tag, parse_into},
@@ -10,7 +10,7 @@ use traffic_ebpf::{
 };
 
 use crate::{
-    bound,
+    bound, clock,
     context::Hook,
     count::{self, Place},
     emit, filter,
@@ -63,10 +63,10 @@ fn try_observe<'a, H: Hook<'a>>(context: &'a H::Context, direction: Direction) -
     frame.observe(&interface, direction, opened_ns);
     frame.record.release();
     if started_ns != 0 {
-        // SAFETY: the helper only reads the clock.
-        let now_ns = unsafe { bpf_ktime_get_ns() };
         frame.place.add(Tally::TimedRuns, 1);
-        frame.place.add(Tally::TimedNs, now_ns - started_ns);
+        frame
+            .place
+            .add(Tally::TimedNs, clock::now_ns() - started_ns);
     }
     Some(())
 }
@@ -84,8 +84,7 @@ fn start_timing(batch: *mut Batch) -> u64 {
         return 0;
     }
     *countdown = TIMED_RUNS - 1;
-    // SAFETY: the helper only reads the clock.
-    unsafe { bpf_ktime_get_ns() }
+    clock::now_ns()
 }
 
 #[inline(always)]
@@ -164,8 +163,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
         *summary = Summary {
-            // SAFETY: the helper only reads the clock.
-            timestamp_ns: unsafe { bpf_ktime_get_ns() },
+            timestamp_ns: clock::packet_ns(self.record.batch()),
             ..Summary::EMPTY
         };
         let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);

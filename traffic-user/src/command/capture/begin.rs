@@ -89,7 +89,7 @@ impl<'a> Capture<'a> {
         let log = PacketLog::create(args.output.packets.as_deref())?;
         let mut notes = notes(session.attached());
         if !args.no_promiscuous_mode {
-            notes.extend(promiscuous(&session, selected));
+            notes.extend(promiscuous(&session, session.attached()));
         }
         Ok(Self {
             args,
@@ -118,11 +118,12 @@ impl<'a> Capture<'a> {
         live::needs(args, &mut policy);
         ipfix::needs(&args.output.flows, &mut policy);
         export::needs(&args.export, &mut policy);
+        if !args.sandbox.no_sandbox {
+            let user = user.as_ref().map(|user| user.uid);
+            self.session.seal(joins(args), user)?;
+        }
         if let Some(user) = user {
             policy.become_user(user);
-        }
-        if !args.sandbox.no_sandbox {
-            self.session.seal(joins(args))?;
         }
         confine::enter(&policy, args.sandbox)?;
         Ok(())
@@ -138,6 +139,7 @@ impl<'a> Capture<'a> {
         }
         if let Some(export) = export {
             self.notes.extend(export.note.clone());
+            self.take.rows = Some(export.flows());
             self.export = Some(export.start()?);
         }
         Ok(())
@@ -148,7 +150,8 @@ impl<'a> Capture<'a> {
         if self.args.output.quiet > 0 {
             return;
         }
-        for attached in self.session.attached() {
+        let attached = self.session.attached().iter();
+        for attached in attached.filter(|one| one.refused.is_none()) {
             eprintln!(
                 "listening on {} ({}), link-type {}, snapshot length {} bytes",
                 attached.interface.name,

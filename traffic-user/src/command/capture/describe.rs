@@ -1,11 +1,13 @@
 //! What is said about a capture: where it was made, how, and what to know about it.
 
+use std::time::Duration;
+
 use traffic_ebpf::tally::{Count, Tally};
 
 use super::settings::{filter_text, snaplen};
 use crate::{
     cli::CaptureArgs,
-    kernel::{self, Attached, HookKind, Interface, Session},
+    kernel::{self, Attached, ClockStep, HookKind, Session},
     report::{Source, assemble},
     snapshot::Snapshot,
 };
@@ -50,7 +52,8 @@ pub(super) fn hooks(attached: &Attached) -> String {
 /// What a reader of the numbers must know about where they were counted.
 pub(super) fn notes(attached: &[Attached]) -> Vec<String> {
     let mut notes = Vec::new();
-    if attached.len() > 1 {
+    let captured = attached.iter().filter(|one| one.refused.is_none());
+    if captured.count() > 1 {
         notes.push(
             "a packet that crosses several of these interfaces is counted at each".to_owned(),
         );
@@ -65,9 +68,14 @@ pub(super) fn interface_notes(attached: &Attached) -> Vec<String> {
         interface,
         ingress,
         egress,
+        strips_vlan_tags,
+        refused,
     } = attached;
     let mut notes = Vec::new();
     let name = &interface.name;
+    if let Some(reason) = refused {
+        return vec![format!("{name} is not captured: {reason}")];
+    }
     if !interface.up {
         notes.push(format!("{name} is down: it carries nothing until it is up"));
     }
@@ -76,8 +84,7 @@ pub(super) fn interface_notes(attached: &Attached) -> Vec<String> {
             "{name} is counted on ingress only: what leaves it arrives on it"
         ));
     }
-    let xdp = ingress.is_some_and(|hook| !hook.is_tc());
-    if xdp && kernel::receive_vlan_offload(name).unwrap_or(false) {
+    if *strips_vlan_tags {
         notes.push(format!(
             "{name} strips VLAN tags before XDP can see them: tagged frames look untagged \
              (ethtool -K {name} rxvlan off, or --hook tc)"
@@ -91,19 +98,40 @@ pub(super) fn interface_notes(attached: &Attached) -> Vec<String> {
     notes
 }
 
+/// What a step of the clock does to the run.
+pub(super) fn clock_note(step: ClockStep) -> String {
+    let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
+    if step.slept_ns > 0 {
+        return format!(
+            "the machine slept for {:.3} s during the capture; time stamps go on with the clock, \
+             durations leave it out",
+            seconds(step.slept_ns)
+        );
+    }
+    let sign = if step.step_ns < 0 { '-' } else { '+' };
+    format!(
+        "the clock was set by {sign}{:.3} s during the capture; time stamps follow it",
+        seconds(step.step_ns.unsigned_abs())
+    )
+}
+
 /// Asks for promiscuous mode; one note where it is not allowed.
-pub(super) fn promiscuous(session: &Session, selected: &[Interface]) -> Option<String> {
-    let mut interfaces = selected.iter();
-    interfaces.find_map(|interface| {
-        if !interface.has_ethernet_headers() {
-            return None;
-        }
-        let error = session.promiscuous(interface.ifindex).err()?;
-        Some(format!(
-            "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
-            interface.name
-        ))
-    })
+pub(super) fn promiscuous(session: &Session, attached: &[Attached]) -> Option<String> {
+    let mut attached = attached.iter();
+    attached.find_map(
+        |Attached {
+             interface, refused, ..
+         }| {
+            if !interface.has_ethernet_headers() || refused.is_some() {
+                return None;
+            }
+            let error = session.promiscuous(interface.ifindex).err()?;
+            Some(format!(
+                "no promiscuous mode on {}, which needs CAP_NET_RAW: {error} (-p asks for none)",
+                interface.name
+            ))
+        },
+    )
 }
 
 /// Packets on the wire; `None` when a hook cannot know them.

@@ -12,12 +12,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{runtime::Builder, time::timeout};
 
+use super::take::Take;
 use crate::{
     cli::{CaptureArgs, ExportArgs},
     command::fleet::connect,
     fleet::{
         counters::Differences,
         exporter::{Exported, Exporter, Outbox},
+        flows::FlowRows,
         parcel::{Batch, Parcel},
         schema,
         store::{Store, StoreError},
@@ -135,6 +137,11 @@ async fn check(store: &Store) -> Result<Option<String>> {
 }
 
 impl Prepared {
+    /// What takes the flows that end.
+    pub(super) fn flows(&self) -> FlowRows {
+        FlowRows::new(self.host.clone(), self.run, now_ns())
+    }
+
     /// Starts the thread that exports.
     ///
     /// # Errors
@@ -160,7 +167,7 @@ impl Export {
     pub(super) fn begin(&mut self, started_ns: u64, report: &Report) {
         self.started_ns = started_ns;
         let rows = self.capture_row(0, report, "");
-        self.send(Some(rows));
+        self.send(vec![(Table::Captures, rows)]);
     }
 
     /// Whether a bin has ended, so many nanoseconds after the gate opened.
@@ -174,16 +181,30 @@ impl Export {
         elapsed_ns: u64,
         attached: &[Attached],
         snapshot: &Snapshot,
-        delivered: u64,
+        take: &mut Take,
     ) {
+        let flowless = take.stages.flowless();
         let run = [
-            ("summaries_delivered", delivered),
+            ("summaries_delivered", take.stages.delivered()),
             ("summaries_lost", snapshot.summaries_lost()),
+            ("flowless_packets", flowless.packets),
+            ("flowless_bytes", flowless.bytes),
         ];
         self.count(elapsed_ns, attached, snapshot, &run);
         self.bins += 1;
+        if let Some(rows) = &mut take.rows {
+            self.flows(rows);
+        }
         if self.bins >= MOST_BINS || self.timeline.count >= MOST_ROWS {
-            self.send(None);
+            let rest = take.rows.as_mut().map(FlowRows::take_rest);
+            self.send(vec![(Table::Flows, rest.unwrap_or_default())]);
+        }
+    }
+
+    /// Sends the flows of which there are enough.
+    fn flows(&mut self, rows: &mut FlowRows) {
+        for batch in rows.take_full() {
+            self.push(vec![(Table::Flows, batch)]);
         }
     }
 
@@ -192,25 +213,29 @@ impl Export {
         self.exporter.news()
     }
 
-    /// Sends what is left with the report's ledger, and enters into that what became of the rows.
+    /// Sends what is left, with the last flows and the report's ledger, and enters into that what
+    /// became of the rows.
     pub(super) fn finish(
         mut self,
         duration_ns: u64,
         attached: &[Attached],
         snapshot: &Snapshot,
+        flows: Option<FlowRows>,
         report: &mut Report,
     ) {
-        self.count(
-            duration_ns,
-            attached,
-            snapshot,
-            &run_tallies(&report.ledger),
-        );
+        self.count(duration_ns, attached, snapshot, &run_tallies(report));
+        let rest = flows.map(|mut flows| {
+            self.flows(&mut flows);
+            flows.take_rest()
+        });
         enter(&mut report.ledger, self.exporter.exported());
         let ended_ns = self.started_ns + duration_ns;
         let ledger = json(&report.ledger);
         let rows = self.capture_row(ended_ns, report, &ledger);
-        self.send(Some(rows));
+        self.send(vec![
+            (Table::Flows, rest.unwrap_or_default()),
+            (Table::Captures, rows),
+        ]);
         let (exported, news) = self.exporter.finish();
         enter(&mut report.ledger, exported);
         report.notes.extend(news);
@@ -257,12 +282,18 @@ impl Export {
         rows
     }
 
-    fn send(&mut self, captures: Option<Rows>) {
-        let batches = [
+    /// Sends what was counted, and `more`.
+    fn send(&mut self, more: Vec<(Table, Rows)>) {
+        let mut batches = vec![
             (Table::Timeline, std::mem::take(&mut self.timeline)),
             (Table::Tallies, std::mem::take(&mut self.tallies)),
-            (Table::Captures, captures.unwrap_or_default()),
         ];
+        batches.extend(more);
+        self.push(batches);
+        self.bins = 0;
+    }
+
+    fn push(&mut self, batches: Vec<(Table, Rows)>) {
         let batches = batches.into_iter().filter(|(_, rows)| rows.count > 0);
         self.exporter.push(Parcel {
             run: self.run,
@@ -270,18 +301,23 @@ impl Export {
             batches: batches.map(|(table, rows)| Batch { table, rows }).collect(),
         });
         self.sequence += 1;
-        self.bins = 0;
     }
 }
 
 /// Counters of the run as a whole, by their names in the ledger.
-fn run_tallies(ledger: &Ledger) -> [(&'static str, u64); 5] {
+fn run_tallies(report: &Report) -> [(&'static str, u64); 7] {
+    let ledger = &report.ledger;
+    let flowless = report.flows.as_ref();
+    let flowless = flowless.map(|flows| (flows.other_packets, flows.other_bytes));
+    let (flowless_packets, flowless_bytes) = flowless.unwrap_or_default();
     [
         (
             "summaries_delivered",
             ledger.summaries_delivered.unwrap_or(0),
         ),
         ("summaries_lost", ledger.summaries_lost.unwrap_or(0)),
+        ("flowless_packets", flowless_packets),
+        ("flowless_bytes", flowless_bytes),
         ("frames_written", ledger.frames_written),
         ("frames_lost_write_failed", ledger.frames_lost.write_failed),
         ("history_evicted", ledger.history_evicted),

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     command::{ipfix, packet_log::PacketLog},
     diagnostics,
+    fleet::flows::FlowRows,
     kernel::{Attached, Interfaces},
     live::view::{FileSoFar, Moment},
     report::{
@@ -53,7 +54,7 @@ impl Capture<'_> {
         let mut report = assemble::report(self.take.stages, run);
         ipfix::enter(&mut report.ledger, exported);
         if let Some(export) = self.export {
-            counted.export(export, &mut report);
+            counted.export(export, self.take.rows, &mut report);
         }
         counted.publish(&report, target.and_then(FileSoFar::of), &mut self.outside);
         let failure = failure.or_else(|| match end {
@@ -101,8 +102,9 @@ impl Counted {
     }
 
     /// Sends the last rows to the database.
-    fn export(&self, export: Export, report: &mut Report) {
-        export.finish(self.duration_ns, &self.attached, &self.snapshot, report);
+    fn export(&self, export: Export, flows: Option<FlowRows>, report: &mut Report) {
+        let (attached, snapshot) = (&self.attached, &self.snapshot);
+        export.finish(self.duration_ns, attached, snapshot, flows, report);
     }
 
     /// Gives the last report to the live views.

@@ -48,6 +48,7 @@ impl Capture<'_> {
                 } else {
                     "came back"
                 };
+                self.ask_for_all_frames(number);
                 let attached = &self.session.attached()[number];
                 let message = format!("{name} {what} and is captured ({})", hooks(attached));
                 self.notes.extend(interface_notes(attached));
@@ -76,9 +77,13 @@ impl Capture<'_> {
         if let Some(counts) = &mut self.own_counts {
             counts.add(interface);
         }
+    }
+
+    fn ask_for_all_frames(&self, number: usize) {
         if !self.args.no_promiscuous_mode {
+            let joined = &self.session.attached()[number];
             // That it is not allowed was said when the capture began.
-            let _ = describe::promiscuous(&self.session, std::slice::from_ref(interface));
+            let _ = describe::promiscuous(&self.session, std::slice::from_ref(joined));
         }
     }
 }

@@ -1,13 +1,12 @@
 //! What a capture does until it ends.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use tokio::time::Instant;
 use traffic_ebpf::tally::{Counters, Tally};
 
 use super::{
     Capture, End,
+    describe::clock_note,
     file::CaptureFile,
     file_statistics::LeftOut,
     finish::count_lines,
@@ -32,6 +31,7 @@ impl Capture<'_> {
         let mut ticks = Ticks::new();
         let mut more = false;
         loop {
+            let prompt = self.is_followed();
             tokio::select! {
                 biased;
                 request = self.outside.signals.next() => {
@@ -47,7 +47,7 @@ impl Capture<'_> {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
-                () = ticks.next() => {
+                () = ticks.next(prompt) => {
                     self.account(&ticks).await?;
                     more = self.tick(&ticks)?;
                     if self.has_ended() {
@@ -56,13 +56,18 @@ impl Capture<'_> {
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
-                    more = self.session.drain(&mut self.take);
+                    more = self.drain();
                 }
                 () = tokio::task::yield_now(), if more => {
-                    more = self.session.drain(&mut self.take);
+                    more = self.drain();
                 }
             }
         }
+    }
+
+    /// Whether somebody follows the capture, who is not to wait.
+    fn is_followed(&self) -> bool {
+        self.take.is_followed() || self.outside.views.is_watched()
     }
 
     /// Does what a signal asks for; whether that is to end.
@@ -71,7 +76,7 @@ impl Capture<'_> {
             (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
             (Request::Stop | Request::HangUp, _) => return Ok(true),
             (Request::Flush, Some(_)) => {
-                self.session.drain(&mut self.take);
+                self.drain();
                 if let Some(file) = &mut self.take.file {
                     file.flush();
                 }
@@ -86,12 +91,22 @@ impl Capture<'_> {
         Ok(false)
     }
 
+    /// Takes what is in the ring; whether there is more.
+    fn drain(&mut self) -> bool {
+        let settled_ns = self.session.settled_ns();
+        let more = self.session.drain(&mut self.take);
+        if !more {
+            self.take.settle(settled_ns);
+        }
+        more
+    }
+
     /// Does what is done regularly; whether there is more in the ring.
     fn tick(&mut self, ticks: &Ticks) -> Result<bool> {
         self.session.check()?;
         self.session.flush_waiting();
         self.follow_clock();
-        let more = self.session.drain(&mut self.take);
+        let more = self.drain();
         self.take.tick(self.session.now_ns());
         self.tick_outputs(ticks.is_flush(), more);
         if self.progress.is_due() {
@@ -127,19 +142,15 @@ impl Capture<'_> {
         Ok(())
     }
 
-    /// Notes when the clock was set.
+    /// Notes when the clock was set, or the machine slept.
     fn follow_clock(&mut self) {
-        let Some(step_ns) = self.session.tick_clock() else {
+        let Some(step) = self.session.tick_clock() else {
             return;
         };
         if let Some(file) = &mut self.take.file {
-            file.clock_was_set(step_ns);
+            file.clock_was_set(step.step_ns);
         }
-        let sign = if step_ns < 0 { '-' } else { '+' };
-        let step = Duration::from_nanos(step_ns.unsigned_abs()).as_secs_f64();
-        self.note(format!(
-            "the clock was set by {sign}{step:.3} s during the capture; time stamps follow it"
-        ));
+        self.note(clock_note(step));
     }
 
     /// Hands on what the outputs gathered: every time where a reader waits for it, else when it is

@@ -58,8 +58,8 @@ impl Capture<'_> {
         };
         if export.is_due(elapsed_ns) {
             let snapshot = self.session.running()?;
-            let delivered = self.take.stages.delivered();
-            export.bin(elapsed_ns, self.session.attached(), &snapshot, delivered);
+            let attached = self.session.attached();
+            export.bin(elapsed_ns, attached, &snapshot, &mut self.take);
         }
         for news in export.news() {
             self.note(news);

@@ -13,9 +13,11 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
-/// How often waiting batches are sent up, the file is flushed and the clock is looked at. A
-/// packet on an idle link is in the live data after at most two ticks.
+/// How often waiting batches are sent up and the clock is looked at while somebody follows the
+/// capture: a packet on an idle link is in the live data after at most two ticks.
 const TICK: Duration = Duration::from_millis(40);
+/// The same while nobody does: a wake-up of an idle processor costs as much as thousands of packets.
+const TICK_UNWATCHED: Duration = Duration::from_millis(200);
 /// Time between two flushes of files, which ticks that come late do not make longer than a second:
 /// that is what a killed capture loses at most.
 const FLUSH: Duration = Duration::from_millis(800);
@@ -29,7 +31,8 @@ pub(super) async fn at(deadline: Option<Instant>) {
 
 /// Regular work.
 pub(super) struct Ticks {
-    interval: Interval,
+    prompt: Interval,
+    lazy: Interval,
     /// When a tick was last one to flush at.
     flushed: Instant,
     is_flush: bool,
@@ -37,17 +40,22 @@ pub(super) struct Ticks {
 
 impl Ticks {
     pub(super) fn new() -> Self {
-        let mut interval = interval(TICK);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            interval,
+            prompt: ticking(TICK),
+            lazy: ticking(TICK_UNWATCHED),
             flushed: Instant::now(),
             is_flush: false,
         }
     }
 
-    pub(super) async fn next(&mut self) {
-        self.interval.tick().await;
+    /// Waits for the next tick; `prompt` where somebody follows the capture.
+    pub(super) async fn next(&mut self, prompt: bool) {
+        let interval = if prompt {
+            &mut self.prompt
+        } else {
+            &mut self.lazy
+        };
+        interval.tick().await;
         let now = Instant::now();
         self.is_flush = now.duration_since(self.flushed) >= FLUSH;
         if self.is_flush {
@@ -58,6 +66,12 @@ impl Ticks {
     pub(super) fn is_flush(&self) -> bool {
         self.is_flush
     }
+}
+
+fn ticking(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// What a signal asks for.

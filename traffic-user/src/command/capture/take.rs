@@ -2,11 +2,13 @@
 
 use traffic_ebpf::{parse::Link, record::ExcerptHeader};
 
-use super::{LIVE_ROWS, file::CaptureFile, lines::Lines};
+use super::{LIVE_ROWS, file::CaptureFile, in_order::InOrder, lines::Lines};
 use crate::{
     capture_file::Run,
     cli::CaptureArgs,
     command::{ipfix, packet_log::PacketLog},
+    fleet::flows::FlowRows,
+    flows::Flows,
     ipfix::{Exported, Exporter},
     kernel::{Interface, Sink},
     record::PacketRecord,
@@ -23,8 +25,14 @@ pub(super) struct Take {
     pub(super) file: Option<CaptureFile>,
     pub(super) log: Option<PacketLog>,
     pub(super) lines: Option<Lines>,
+    /// `None` where every frame is written at once.
+    order: Option<InOrder>,
     /// Where flows go that end.
     ipfix: Option<Exporter>,
+    /// Whether the capture ends with a number of packets, which is not to come late.
+    counted: bool,
+    /// Where else they go.
+    pub(super) rows: Option<FlowRows>,
 }
 
 impl Take {
@@ -37,16 +45,16 @@ impl Take {
         Self {
             stages: Stages::for_capture(args.output.history)
                 .with_findings(args.output.findings())
-                .with_flows(ipfix::flows(
-                    &args.output.flows,
-                    args.output.top.max(LIVE_ROWS),
-                )),
+                .with_flows(flows(args)),
             links: interfaces.iter().map(excerpt_link).collect(),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             file,
             log,
             lines: Lines::new(args, interfaces),
+            order: (!args.files.packet_buffered).then(InOrder::default),
             ipfix: None,
+            counted: args.count.is_some(),
+            rows: None,
         }
     }
 
@@ -61,17 +69,50 @@ impl Take {
     /// Lets time pass for what goes by it.
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.stages.tick(now_ns);
+        if let Some(rows) = &mut self.rows {
+            rows.tick(now_ns);
+        }
+        self.hand_on_flows();
         if let Some(exporter) = &mut self.ipfix {
-            ipfix::export(&mut self.stages, exporter);
             exporter.tick(self.stages.flowless());
+        }
+    }
+
+    /// Frames from before `settled_ns` have all come.
+    pub(super) fn settle(&mut self, settled_ns: u64) {
+        if let Some(order) = &mut self.order {
+            let (file, lines) = (&mut self.file, &mut self.lines);
+            order.settle(settled_ns, |run| write_frames(file, lines, run));
+        }
+    }
+
+    /// Writes the frames that are held back.
+    pub(super) fn release_frames(&mut self) {
+        if let Some(order) = &mut self.order {
+            let (file, lines) = (&mut self.file, &mut self.lines);
+            order.release_all(|run| write_frames(file, lines, run));
+        }
+    }
+
+    /// Gives the flows that have ended to those who want them.
+    fn hand_on_flows(&mut self) {
+        for flow in self.stages.ended_flows() {
+            if let Some(exporter) = &mut self.ipfix {
+                exporter.flow(&flow);
+            }
+            if let Some(rows) = &mut self.rows {
+                let name = self.names.get(usize::from(flow.interface));
+                rows.add(name.map_or("", String::as_str), &flow);
+            }
         }
     }
 
     /// Ends what goes on, because no more packets come; what became of the flow records.
     pub(super) fn finish(&mut self) -> Option<Exported> {
+        self.release_frames();
         self.stages.finish();
+        self.hand_on_flows();
         let mut exporter = self.ipfix.take()?;
-        ipfix::export(&mut self.stages, &mut exporter);
         exporter.tick(self.stages.flowless());
         Some(exporter.finish())
     }
@@ -79,6 +120,12 @@ impl Take {
     /// What became of the flow records so far.
     pub(super) fn exported(&self) -> Option<Exported> {
         self.ipfix.as_ref().map(Exporter::exported)
+    }
+
+    /// Whether someone reads along, who is not to wait.
+    pub(super) fn is_followed(&self) -> bool {
+        let is_stream = self.file.as_ref().is_some_and(CaptureFile::is_stream);
+        is_stream || self.lines.is_some() || self.log.is_some() || self.counted
     }
 
     /// Makes room for one more interface.
@@ -100,28 +147,44 @@ impl Take {
 impl Sink for Take {
     fn packets(&mut self, records: &[PacketRecord]) {
         self.stages.packets(records);
-        if let Some(exporter) = &mut self.ipfix {
-            ipfix::export(&mut self.stages, exporter);
-        }
+        self.hand_on_flows();
         if let Some(log) = &mut self.log {
             log.write(records, &self.names);
         }
     }
 
     fn frames(&mut self, run: Run<'_>) {
-        if let Some(file) = &mut self.file {
-            file.write(run);
+        if self.order.as_mut().is_some_and(|order| order.hold(&run)) {
+            return;
         }
-        if let Some(lines) = &mut self.lines {
-            for block in run.blocks() {
-                lines.frame(&block.frame);
-            }
-        }
+        self.release_frames();
+        write_frames(&mut self.file, &mut self.lines, run);
     }
 
     fn excerpt(&mut self, header: &ExcerptHeader, data: &[u8]) {
         if let Some(&link) = self.links.get(usize::from(header.interface)) {
             self.stages.excerpt(header.timestamp_ns, data, link);
+        }
+    }
+}
+
+/// The flows that are asked for, or stored.
+fn flows(args: &CaptureArgs) -> Option<Flows> {
+    let is_stored = args.export.to.is_some() && !args.counters_only;
+    ipfix::flows(
+        &args.output.flows,
+        args.output.top.max(LIVE_ROWS),
+        is_stored,
+    )
+}
+
+fn write_frames(file: &mut Option<CaptureFile>, lines: &mut Option<Lines>, run: Run<'_>) {
+    if let Some(file) = file {
+        file.write(run);
+    }
+    if let Some(lines) = lines {
+        for block in run.blocks() {
+            lines.frame(&block.frame);
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use aya::Ebpf;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::Uid,
+};
 use traffic_ebpf::{
     tally::{Count, Counters, NumberedKey},
     timeline::SlotCounts,
@@ -50,16 +53,34 @@ impl Broker {
     pub(super) fn plug(&self, interface: &Interface) -> Result<(usize, Attached), LoadError> {
         let mut answer = self.ask(&Request::Plug(interface.clone()))?;
         let number: Vec<u32> = get(&mut answer).map_err(gone)?;
-        let mut hooks = [0; 2];
-        answer.read_exact(&mut hooks).map_err(gone)?;
-        let [ingress, egress] = hooks.map(wire::hook);
+        let mut bytes = [0; 3];
+        answer.read_exact(&mut bytes).map_err(gone)?;
+        let [ingress, egress, strips_vlan_tags] = bytes;
         let attached = Attached {
             interface: interface.clone(),
-            ingress,
-            egress,
+            ingress: wire::hook(ingress),
+            egress: wire::hook(egress),
+            strips_vlan_tags: strips_vlan_tags != 0,
+            refused: None,
         };
         let number = number.first().copied().unwrap_or(u32::MAX);
         Ok((number as usize, attached))
+    }
+
+    /// Has an interface that refused its hooks keep the next number; what is known of it.
+    pub(super) fn skip(
+        &self,
+        interface: &Interface,
+        reason: String,
+    ) -> Result<Attached, LoadError> {
+        self.ask(&Request::Skip(interface.clone()))?;
+        Ok(Attached {
+            interface: interface.clone(),
+            ingress: None,
+            egress: None,
+            strips_vlan_tags: false,
+            refused: Some(reason),
+        })
     }
 
     pub(super) fn unplug(&self, ifindex: u32) -> Result<(), LoadError> {
@@ -70,8 +91,10 @@ impl Broker {
         self.ask(&Request::Promiscuous(ifindex)).map(drop)
     }
 
-    pub(super) fn seal(&self, joins: bool) -> Result<(), LoadError> {
-        self.ask(&Request::Seal(joins)).map(drop)
+    /// As [`Request::Seal`].
+    pub(super) fn seal(&self, joins: bool, user: Option<Uid>) -> Result<(), LoadError> {
+        let user = user.map(Uid::as_raw);
+        self.ask(&Request::Seal { joins, user }).map(drop)
     }
 
     pub(super) fn flush(&self, cpu: u32) -> Result<(), LoadError> {

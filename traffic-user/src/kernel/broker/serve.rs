@@ -11,6 +11,7 @@ use aya::{
     programs::{Program, RawTracePointRunOptions, TestRun as _},
 };
 use caps::{CapSet, Capability, errors::CapsError};
+use nix::unistd::{Uid, User};
 
 use super::{
     super::{
@@ -70,7 +71,9 @@ impl Holder {
                 wire::put(&mut answer, &[u32::try_from(number).unwrap_or(u32::MAX)]);
                 answer.push(wire::hook_code(attached.ingress));
                 answer.push(wire::hook_code(attached.egress));
+                answer.push(u8::from(attached.strips_vlan_tags));
             }
+            Request::Skip(interface) => self.hooks.skip(interface),
             Request::Unplug(ifindex) => {
                 self.promiscuous.retain(|(held, _)| held != ifindex);
                 let unplugged = self.hooks.unplug(&mut self.ebpf, *ifindex);
@@ -80,7 +83,7 @@ impl Holder {
                 let held = Promiscuous::new(*ifindex).map_err(|error| error.to_string())?;
                 self.promiscuous.push((*ifindex, held));
             }
-            Request::Seal(joins) => self.seal(*joins)?,
+            Request::Seal { joins, user } => self.seal(*joins, *user)?,
             Request::Flush(cpu) => self.flush(*cpu),
             Request::Read(query) => {
                 let read = self.read(*query, &mut answer);
@@ -128,9 +131,13 @@ impl Holder {
     }
 
     /// Keeps what detaching, and interfaces that may join, still need.
-    fn seal(&mut self, joins: bool) -> Result<(), String> {
+    fn seal(&mut self, joins: bool, user: Option<u32>) -> Result<(), String> {
         let needed = self.needed(joins).map_err(|error| error.to_string())?;
         let mut policy = Policy::holding_hooks(needed);
+        if let Some(id) = user {
+            let user = User::from_uid(Uid::from_raw(id)).map_err(|error| error.to_string())?;
+            policy.become_user(user.ok_or_else(|| format!("there is no user {id}"))?);
+        }
         if joins {
             // Where TC is attached by filters, their names tell whose process still runs.
             policy.read(Path::new("/proc"));

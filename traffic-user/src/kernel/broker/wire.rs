@@ -20,12 +20,19 @@ const NAME_BYTES: usize = 16;
 pub(super) enum Request {
     /// Attach to an interface.
     Plug(Interface),
+    /// Give an interface that refused a number, without hooks.
+    Skip(Interface),
     /// Let go of the interface with this number of the kernel.
     Unplug(u32),
     /// Put it into promiscuous mode.
     Promiscuous(u32),
-    /// Give up what is not needed any more; with `true` interfaces may still join.
-    Seal(bool),
+    /// Give up what is not needed any more.
+    Seal {
+        /// Interfaces may still join.
+        joins: bool,
+        /// Go on as the user with this id.
+        user: Option<u32>,
+    },
     /// Send up what waits on this CPU.
     Flush(u32),
     /// Tell what was counted.
@@ -48,17 +55,21 @@ pub(super) enum Query {
 impl Request {
     pub(super) fn encode(&self) -> [u8; REQUEST_BYTES] {
         let (words, name) = match self {
-            Self::Plug(interface) => {
+            Self::Plug(interface) | Self::Skip(interface) => {
+                let kind = if matches!(self, Self::Plug(_)) { 1 } else { 11 };
                 let first = interface.xdp_programs.first().copied().unwrap_or(0);
                 let hardware_type = u32::from(interface.hardware_type);
                 (
-                    [1, interface.ifindex, hardware_type, first],
+                    [kind, interface.ifindex, hardware_type, first],
                     interface.name.as_str(),
                 )
             }
             Self::Unplug(ifindex) => ([2, *ifindex, 0, 0], ""),
             Self::Promiscuous(ifindex) => ([3, *ifindex, 0, 0], ""),
-            Self::Seal(joins) => ([4, u32::from(*joins), 0, 0], ""),
+            Self::Seal { joins, user } => {
+                let (known, user) = user.map_or((0, 0), |user| (1, user));
+                ([4, u32::from(*joins), known, user], "")
+            }
             Self::Flush(cpu) => ([5, *cpu, 0, 0], ""),
             Self::Read(Query::Counters(interfaces)) => ([6, *interfaces, 0, 0], ""),
             Self::Read(Query::Slots(first, last)) => ([7, *first, *last, 0], ""),
@@ -86,13 +97,17 @@ impl Request {
             1 => Self::Plug(interface(tail, first, second, third)?),
             2 => Self::Unplug(first),
             3 => Self::Promiscuous(first),
-            4 => Self::Seal(first != 0),
+            4 => Self::Seal {
+                joins: first != 0,
+                user: (second != 0).then_some(third),
+            },
             5 => Self::Flush(first),
             6 => Self::Read(Query::Counters(first)),
             7 => Self::Read(Query::Slots(first, second)),
             8 => Self::Read(Query::Numbered(Class::Places)),
             9 => Self::Read(Query::Numbered(Class::Slots)),
             10 => Self::Detach,
+            11 => Self::Skip(interface(tail, first, second, third)?),
             _ => return None,
         })
     }
@@ -212,10 +227,18 @@ mod tests {
         name[..4].copy_from_slice(b"eth0");
         let plug = interface(&name, 7, 1, 99).unwrap();
         for request in [
-            Request::Plug(plug),
+            Request::Plug(plug.clone()),
+            Request::Skip(plug),
             Request::Unplug(3),
             Request::Promiscuous(4),
-            Request::Seal(true),
+            Request::Seal {
+                joins: true,
+                user: None,
+            },
+            Request::Seal {
+                joins: false,
+                user: Some(65_534),
+            },
             Request::Flush(2),
             Request::Read(Query::Counters(5)),
             Request::Read(Query::Slots(1, u32::MAX)),
