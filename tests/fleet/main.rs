@@ -65,6 +65,11 @@ fn main() -> ExitCode {
             tables::flows_that_come_twice_count_once,
         ),
         Test::new(
+            "a_large_batch_is_stored_whole",
+            SERVER,
+            tables::a_large_batch_is_stored_whole,
+        ),
+        Test::new(
             "a_password_comes_from_a_file_or_the_environment",
             SERVER,
             tables::a_password_comes_from_a_file_or_the_environment,
