@@ -153,7 +153,11 @@ fn a_file_that_is_no_capture_is_one_line_and_exits_with_1() -> Result<()> {
 
 fn a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words() -> Result<()> {
     for (words, says) in [
-        (&["tcp", "port"][..], "syntax error"),
+        (&["tcp", "port"][..], "syntax error, where it ends"),
+        (
+            &["tcp", "prot", "80"],
+            "syntax error, at 'prot' (character 5)",
+        ),
         (&["-f", "host nosuch.invalid and"], "error"),
         (&["outbound"], "--direction out"),
     ] {
