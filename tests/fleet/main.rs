@@ -5,8 +5,10 @@ mod cluster;
 mod engines;
 mod filter;
 mod outage;
+mod prometheus;
 mod report;
 mod tables;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,17 @@ const ENGINES: &[Need] = &[
     Need::Tool("python3"),
 ];
 const AGENTS: &[Need] = &[Need::Capture, Need::ClickHouse, Need::Tool("curl")];
+const TLS: &[Need] = &[
+    Need::Program,
+    Need::ClickHouse,
+    Need::Tool("curl"),
+    Need::Tool("openssl"),
+];
+const PROMETHEUS: &[Need] = &[
+    Need::Capture,
+    Need::Tool("prometheus"),
+    Need::Tool("promtool"),
+];
 const FILTER: &[Need] = &[
     Need::Capture,
     Need::ClickHouse,
@@ -80,6 +93,21 @@ fn main() -> ExitCode {
             "a_filter_selects_what_it_selects_in_a_capture_file",
             FILTER,
             filter::a_filter_selects_what_it_selects_in_a_capture_file,
+        ),
+        Test::new(
+            "one_prometheus_tells_what_three_hosts_count",
+            PROMETHEUS,
+            prometheus::one_prometheus_tells_what_three_hosts_count,
+        ),
+        Test::new(
+            "rules_tell_what_they_should",
+            &[Need::Tool("promtool")],
+            prometheus::rules_tell_what_they_should,
+        ),
+        Test::new(
+            "only_a_certificate_of_a_known_authority_is_accepted",
+            TLS,
+            tls::only_a_certificate_of_a_known_authority_is_accepted,
         ),
         Test::new(
             "a_server_without_tables_is_known_before_the_capture",
