@@ -22,7 +22,9 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// A server; it goes with its data when dropped.
 #[derive(Debug)]
 pub struct Server {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Goes with everything in it.
+    _temporary: Option<TempDir>,
     ports: Ports,
     /// Name of the namespace that it is in, if that is not this process's.
     namespace: Option<String>,
@@ -64,6 +66,34 @@ impl Server {
         Self::with(Ports::free()?, None, "")
     }
 
+    /// Starts a server whose data stays in `directory`, and is used again by the next.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_in(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let directory = directory.canonicalize()?;
+        let ports = Ports::free()?;
+        configure(&directory, ports, "127.0.0.1", "")?;
+        Self::configured(directory, ports, None, None)
+    }
+
+    /// Starts a server that also speaks TLS, with these files; beside it the port of that.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Result<(Self, u16)> {
+        let port = Ports::free()?.http;
+        let more = format!(
+            "<https_port>{port}</https_port><openSSL><server>\
+             <certificateFile>{}</certificateFile><privateKeyFile>{}</privateKeyFile>\
+             <verificationMode>none</verificationMode></server></openSSL>",
+            certificate.display(),
+            key.display()
+        );
+        Ok((Self::with(Ports::free()?, None, &more)?, port))
+    }
+
     /// Starts a server inside a namespace, where it listens on all addresses.
     ///
     /// # Errors
@@ -101,8 +131,19 @@ impl Server {
             "127.0.0.1"
         };
         configure(directory.path(), ports, listen, more)?;
+        let path = directory.path().to_owned();
+        Self::configured(path, ports, namespace, Some(directory))
+    }
+
+    fn configured(
+        directory: PathBuf,
+        ports: Ports,
+        namespace: Option<String>,
+        temporary: Option<TempDir>,
+    ) -> Result<Self> {
         let mut server = Self {
             directory,
+            _temporary: temporary,
             ports,
             namespace,
             process: None,
@@ -124,7 +165,7 @@ impl Server {
         let child = self
             .command(&root.join("usr/sbin/clickhouse-server"))
             .arg("--config-file=config.xml")
-            .current_dir(self.directory.path())
+            .current_dir(&self.directory)
             .env("LD_LIBRARY_PATH", libraries.join(":"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -17,6 +17,7 @@
 
 pub mod bpf;
 pub mod clickhouse;
+pub mod lan;
 pub mod ledger;
 mod need;
 pub mod netns;

@@ -1,5 +1,5 @@
 //! Measures what `traffic` costs: nanoseconds of its programs per packet, packet rates and CPU
-//! time beside other tools, and reading of capture files beside other readers.
+//! time beside other tools, reading of capture files beside other readers, and a fleet's database.
 #![expect(
     clippy::cast_precision_loss,
     reason = "numbers of packets, bytes and measurements are far below 2^52"
@@ -7,6 +7,7 @@
 
 mod empty;
 mod environment;
+mod fleet;
 mod flows;
 mod frames;
 mod generator;
@@ -46,6 +47,8 @@ enum What {
     Link(link::Args),
     /// Summaries per second into flows, on one core
     Flows(flows::Args),
+    /// Rows from an agent, replay of its spool, and reports on many stored flows
+    Fleet(fleet::Args),
     /// Reading a large capture file beside other readers
     Read(read::Args),
     #[command(hide = true)]
@@ -80,6 +83,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         What::Kernel(args) => kernel::run(&args, &programs),
         What::Link(args) => link::run(&args, &programs),
         What::Flows(args) => flows::run(&args),
+        What::Fleet(args) => fleet::run(&args, &programs),
         What::Read(args) => read::run(&args, &programs),
         What::Empty => empty::run(&programs.object),
         What::Generate(args) => generator::run(&args, &programs.object),

@@ -1,6 +1,7 @@
 //! Reading a large capture file, beside other readers.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     files: PathBuf,
 }
 
+const TCPDUMP: &str = "tcpdump -r FILE -w /dev/null";
+const TSHARK: &str = "tshark -q -z io,phs";
+/// How many times as long as `traffic read` a reader is to take at least.
+const GOALS: [(&str, f64); 2] = [(TCPDUMP, 1.0), (TSHARK, 30.0)];
 /// Share of the file that shows whether memory depends on its size.
 const PART: u64 = 8;
 /// Source addresses in the file.
@@ -121,12 +126,12 @@ fn rows(traffic: &Path, whole: &Path, part: &Path) -> Vec<Row> {
             &[&traffic, "read", &part],
         ),
         row(
-            "tcpdump -r FILE -w /dev/null",
+            TCPDUMP,
             &["tcpdump", "-Z", "root", "-r", &whole, "-w", "/dev/null"],
         ),
         row("capinfos", &["capinfos", &whole]),
         row(
-            "tshark -q -z io,phs",
+            TSHARK,
             &["tshark", "-n", "-r", &whole, "-q", "-z", "io,phs"],
         ),
     ]
@@ -182,8 +187,6 @@ fn peak_bytes(pid: u32) -> Option<f64> {
 
 impl Measured {
     fn markdown(&self) -> String {
-        use std::fmt::Write as _;
-
         let mut text = format!(
             "{}. A pcapng file of {} MB with {} packets in memory. Medians with bootstrap 95 % \
              intervals.\n\n| reader | seconds | million packets/s | peak RSS MiB | time, traffic \
@@ -212,6 +215,29 @@ impl Measured {
                 seconds.text(2),
                 self.packets as f64 / share / seconds.median / 1e6,
                 peak.median / f64::from(1 << 20),
+            );
+        }
+        text + &self.goals()
+    }
+
+    fn goals(&self) -> String {
+        let mut text = "\n| goal | at least | measured | |\n|---|--:|--:|---|\n".to_owned();
+        for (name, bound) in GOALS {
+            let ours = self.rows[0].seconds.iter();
+            let row = self.rows.iter().find(|row| row.name == name);
+            let ratios: Vec<f64> = row
+                .into_iter()
+                .flat_map(|row| row.seconds.iter().zip(ours.clone()))
+                .map(|(theirs, ours)| theirs / ours)
+                .collect();
+            let Some(ratio) = Estimate::of(&ratios) else {
+                continue;
+            };
+            let _ = writeln!(
+                text,
+                "| time of {name}, over traffic read | {bound} | {} | {} |",
+                ratio.text(2),
+                ratio.against_least(bound)
             );
         }
         text

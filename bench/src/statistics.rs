@@ -34,6 +34,28 @@ impl Estimate {
         })
     }
 
+    /// What can be said of the goal to reach at least `bound`.
+    pub(crate) fn against_least(&self, bound: f64) -> &'static str {
+        if self.low >= bound {
+            "met"
+        } else if self.high < bound {
+            "missed"
+        } else {
+            "undecided"
+        }
+    }
+
+    /// What can be said of the goal to stay at or below `bound`.
+    pub(crate) fn against_most(&self, bound: f64) -> &'static str {
+        if self.high <= bound {
+            "met"
+        } else if self.low > bound {
+            "missed"
+        } else {
+            "undecided"
+        }
+    }
+
     /// `0.98 (0.95–1.01)`.
     pub(crate) fn text(&self, digits: usize) -> String {
         let Self { median, low, high } = self;

@@ -76,6 +76,12 @@ impl Scene {
         ))
     }
 
+    /// Packets of flows.
+    pub(crate) fn flow_packets(&self) -> Result<u64> {
+        let sql = "SELECT sum(forward_packets + reverse_packets) FROM t.flows FINAL";
+        self.server.number(sql)
+    }
+
     /// Packets and bytes in the timeline.
     pub(crate) fn timeline(&self) -> Result<(u64, u64)> {
         let sum = |column| {
@@ -130,9 +136,7 @@ pub(crate) fn what_is_stored_is_the_ledger() -> Result<()> {
             "{name}: {stored} stored, {counted} counted"
         );
     }
-    let flows = scene
-        .server
-        .number("SELECT sum(forward_packets + reverse_packets) FROM t.flows FINAL")?;
+    let flows = scene.flow_packets()?;
     let flowless = scene.tally("flowless_packets")?;
     ensure!(
         flows >= 300 && flows + flowless == ledger(report, "summaries_delivered")?,
@@ -172,9 +176,12 @@ pub(crate) fn a_server_without_tables_is_known_before_the_capture() -> Result<()
 
 pub(crate) fn what_a_killed_agent_sent_is_there() -> Result<()> {
     let scene = Scene::new()?;
-    let capture = scene.capture(&[])?;
+    let capture = scene.capture(&["--flow-idle", "200ms"])?;
     scene.ping(50)?;
     scene.wait_for(100)?;
+    wait_until("the flow of the pings", DEADLINE, || {
+        scene.flow_packets().is_ok_and(|packets| packets >= 100)
+    })?;
     capture.signal(Signal::SIGKILL)?;
     let captured = capture.finish()?;
     ensure!(!captured.status.success(), "{}", captured.status);
@@ -183,6 +190,7 @@ pub(crate) fn what_a_killed_agent_sent_is_there() -> Result<()> {
         packets >= 100 && scene.tally("matched")? >= 100,
         "{packets}"
     );
+    ensure!(scene.flow_packets()? >= 100);
     let ended = scene
         .server
         .query("SELECT ended_ns FROM t.captures FINAL")?;

@@ -16,7 +16,10 @@ use traffic_user::fleet::{
     table::{Bin, CaptureRow, Change, Rows, Table, TallyRow},
 };
 
-use crate::tables::{batch_of, flows, init, store};
+use crate::{
+    prometheus::dashboard,
+    tables::{batch_of, flows, init, store},
+};
 
 /// What runs on the current engine.
 const SCRIPT: &str = include_str!("chdb.py");
@@ -75,6 +78,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         .map(str::to_owned)
         .into_iter()
         .chain(asked)
+        .chain(dashboard_statements()?)
         .collect();
     let made = steps.len();
     steps.extend(questions.iter().cloned());
@@ -92,6 +96,31 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
     Ok(())
 }
 
+/// The statements of the dashboard, as Grafana would send them.
+fn dashboard_statements() -> Result<Vec<String>> {
+    let text = std::fs::read(dashboard("grafana-clickhouse.json"))?;
+    let board: Value = serde_json::from_slice(&text)?;
+    let of = |value: &Value| value.as_str().map(str::to_owned).context("a statement");
+    let mut statements = vec![of(&board["templating"]["list"][1]["query"]["rawSql"])?];
+    for panel in board["panels"].as_array().context("panels")? {
+        statements.push(of(&panel["targets"][0]["rawSql"])?);
+    }
+    let sent = |statement: String| {
+        let tables = Table::ALL.iter().fold(statement, |statement, table| {
+            let name = table.name();
+            statement.replace(&format!("FROM {name}"), &format!("FROM t.{name}"))
+        });
+        tables
+            .replace(
+                "$__timeFilter(time)",
+                "time >= toDateTime(1799990000) AND time <= toDateTime(1800009999)",
+            )
+            .replace("$__interval_s", "60")
+            .replace("${host:sqlstring}", "'a','b'")
+    };
+    Ok(statements.into_iter().map(sent).collect())
+}
+
 /// The host of the other rows.
 const BIN: Bin<'_> = Bin {
     host: "a",
@@ -102,13 +131,15 @@ const BIN: Bin<'_> = Bin {
 
 fn tally() -> Batch {
     let mut rows = Rows::default();
-    let row = TallyRow {
-        interface: "eth0",
-        direction: "ingress",
-        name: "seen",
-        value: Change { now: 3, before: 4 },
-    };
-    rows.tally(&BIN, &row);
+    for name in ["seen", "excerpts_lost"] {
+        let row = TallyRow {
+            interface: "eth0",
+            direction: "ingress",
+            name,
+            value: Change { now: 3, before: 4 },
+        };
+        rows.tally(&BIN, &row);
+    }
     let table = Table::Tallies;
     Batch { table, rows }
 }

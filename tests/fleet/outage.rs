@@ -8,7 +8,8 @@ use crate::agent::{DEADLINE, Scene, ledger};
 
 pub(crate) fn a_server_that_is_killed_and_comes_back_misses_nothing() -> Result<()> {
     let mut scene = Scene::new()?;
-    let mut capture = scene.capture(&[])?;
+    // Flows end before, while and after the server is away.
+    let mut capture = scene.capture(&["--flow-idle", "500ms"])?;
     scene.ping(50)?;
     scene.wait_for(100)?;
     scene.server.kill()?;
@@ -25,6 +26,8 @@ pub(crate) fn a_server_that_is_killed_and_comes_back_misses_nothing() -> Result<
         "{packets} of {matched}"
     );
     ensure!(scene.tally("seen")? == ledger(&captured.report, "seen")?);
+    let told = scene.flow_packets()? + scene.tally("flowless_packets")?;
+    ensure!(told == matched, "{told} of {matched} packets in flows");
     ensure!(ledger(&captured.report, "export_lost")? == 0);
     ensure!(ledger(&captured.report, "export_waiting")? == 0);
     Ok(())

@@ -4,53 +4,18 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use traffic_tests::{
-    clickhouse::Server,
-    netns::{Namespace, VETH},
-};
+use traffic_tests::{clickhouse::Server, lan::Lan, netns::VETH};
 
 use crate::{
     agent::{capture, ledger, ping},
     tables::init,
 };
 
-/// Three hosts on a bridge: 10.77.0.1 to 10.77.0.3.
-struct Lan {
-    hosts: Vec<Namespace>,
-    _bridge: Namespace,
-}
-
-impl Lan {
-    fn new() -> Result<Self> {
-        let bridge = Namespace::new()?;
-        bridge.run("ip link add br0 type bridge")?;
-        bridge.run("ip link set br0 up")?;
-        let hosts = (1..=3).map(|number| host(&bridge, number));
-        Ok(Self {
-            hosts: hosts.collect::<Result<_>>()?,
-            _bridge: bridge,
-        })
-    }
-}
-
-fn host(bridge: &Namespace, number: u8) -> Result<Namespace> {
-    let host = Namespace::new()?;
-    let (port, name) = (format!("port{number}"), host.name());
-    bridge.run(&format!(
-        "ip link add {port} type veth peer name {VETH} netns {name}"
-    ))?;
-    bridge.run(&format!("ip link set {port} master br0 up"))?;
-    host.run(&format!("sysctl -qw net.ipv6.conf.{VETH}.disable_ipv6=1"))?;
-    host.run(&format!("ip link set {VETH} up"))?;
-    host.run(&format!("ip address add 10.77.0.{number}/24 dev {VETH}"))?;
-    Ok(host)
-}
-
 pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<()> {
-    let lan = Lan::new()?;
-    let server = Server::start_within(&lan.hosts[0])?;
+    let lan = Lan::new(3)?;
+    let server = Server::start_within(&lan.bridge)?;
     init(&server)?;
-    let url = server.url("t").replace("127.0.0.1", "10.77.0.1");
+    let url = server.url("t").replace("127.0.0.1", "10.77.0.254");
     let spool = tempfile::tempdir()?;
     let names = ["one", "two", "three"];
     let mut captures = Vec::new();

@@ -108,6 +108,20 @@ pub(crate) fn flows_that_come_twice_count_once() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn a_large_batch_is_stored_whole() -> Result<()> {
+    let server = Server::start()?;
+    init(&server)?;
+    let batch = flows("a", 0..20_000);
+    ensure!(
+        batch.rows.bytes.len() > 2 << 20,
+        "a batch larger than any buffer"
+    );
+    store(&server, &[batch])?;
+    let numbers = server.query("SELECT count(), max(number) FROM t.flows")?;
+    ensure!(numbers == "20000\t19999", "{numbers}");
+    Ok(())
+}
+
 /// The flows of a report on everything.
 fn flows_of_report(server: &Server) -> Result<Value> {
     let url = server.url("t");

@@ -50,6 +50,11 @@ fn main() -> ExitCode {
             a_file_is_read_through_a_filter_with_names,
         ),
         Test::new(
+            "every_output_of_a_file_is_written",
+            &[Need::Program],
+            every_output_of_a_file_is_written,
+        ),
+        Test::new(
             "a_filter_is_printed_as_classic_bpf_and_as_ebpf",
             &[Need::Program],
             a_filter_is_printed_as_classic_bpf_and_as_ebpf,
@@ -148,7 +153,11 @@ fn a_file_that_is_no_capture_is_one_line_and_exits_with_1() -> Result<()> {
 
 fn a_filter_that_libpcap_refuses_is_a_usage_error_in_its_words() -> Result<()> {
     for (words, says) in [
-        (&["tcp", "port"][..], "syntax error"),
+        (&["tcp", "port"][..], "syntax error, where it ends"),
+        (
+            &["tcp", "prot", "80"],
+            "syntax error, at 'prot' (character 5)",
+        ),
         (&["-f", "host nosuch.invalid and"], "error"),
         (&["outbound"], "--direction out"),
     ] {
@@ -200,6 +209,38 @@ fn a_file_is_read_through_a_filter_with_names() -> Result<()> {
         "host nosuch.invalid".as_ref(),
     ])?;
     expect_code(&unknown, 2)
+}
+
+fn every_output_of_a_file_is_written() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(path("udp.pcap"), udp_capture(&[53]))?;
+    let outputs = [
+        ["--csv", "tables"],
+        ["--html", "a.html"],
+        ["--json", "a.json"],
+        ["--packets", "a.jsonl"],
+        ["--plot", "a.png"],
+        ["--plot", "sizes=a.svg"],
+        ["-w", "b.pcapng"],
+    ];
+    let mut args = vec!["read".to_owned(), path("udp.pcap")];
+    for [option, value] in outputs {
+        let (kind, name) = value.split_once('=').unwrap_or(("", value));
+        let separator = if kind.is_empty() { "" } else { "=" };
+        args.extend([
+            option.to_owned(),
+            format!("{kind}{separator}{}", path(name)),
+        ]);
+    }
+    let output = traffic(&args)?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    for [_, value] in outputs {
+        let name = value.rsplit('=').next().unwrap_or(value);
+        ensure!(fs::metadata(path(name))?.len() > 0, "{name} is empty");
+    }
+    ensure!(fs::metadata(path("tables/protocols.csv"))?.len() > 0);
+    Ok(())
 }
 
 /// A pcap file of IPv4 packets from and to 127.0.0.1 with a UDP header alone, to these ports.

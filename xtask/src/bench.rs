@@ -19,7 +19,8 @@ use crate::{
 /// Measures against an empty program, against other tools, and against other readers
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// Arguments of the benchmark: `kernel`, `link` (the default), `read` or `flows`, and theirs.
+    /// Arguments of the benchmark: `kernel`, `link` (the default), `read`, `flows` or `fleet`, and
+    /// theirs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -28,6 +29,9 @@ impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         if let Err(error) = Setup::default().tools(BENCH_TOOLS) {
             eprintln!("some peers will be skipped: {error:#}");
+        }
+        if self.args.first().is_some_and(|what| what == "fleet") {
+            Setup::default().clickhouse()?;
         }
         let mut command = self.command()?;
         Err(command.exec()).context("run the benchmark")

@@ -1,6 +1,7 @@
 //! A capture of mixed traffic on a network of its own.
 
 mod dns;
+mod fleet;
 pub(crate) mod peer;
 mod stage;
 mod tagged;
@@ -53,6 +54,9 @@ pub(crate) struct Demo {
     /// Directory for the files.
     #[arg(long, value_name = "DIR", default_value = "demo-output")]
     out: PathBuf,
+    /// Three hosts that send to one ClickHouse, and a report of all three.
+    #[arg(long, conflicts_with = "hook")]
+    fleet: bool,
     /// Use the program as it was built last.
     #[arg(long)]
     no_build: bool,
@@ -68,6 +72,10 @@ impl Demo {
     pub(crate) fn run(self) -> Result<ExitCode> {
         if !self.no_build {
             Setup::default().tools(DEMO_TOOLS)?;
+            if self.fleet {
+                Setup::default().tools(&["curl"])?;
+                Setup::default().clickhouse()?;
+            }
             build::all(Profile::Release)?;
         }
         if geteuid().is_root() {
@@ -83,8 +91,13 @@ impl Demo {
         command
             .args(["demo", "--no-build", "--duration"])
             .arg(self.duration.to_string())
-            .args(["--hook", self.hook.name(), "--out"])
+            .arg("--out")
             .arg(self.out);
+        if self.fleet {
+            command.arg("--fleet");
+        } else {
+            command.args(["--hook", self.hook.name()]);
+        }
         process::show(&command);
         Err(command.exec()).context("run the demonstration as root")
     }
@@ -92,23 +105,29 @@ impl Demo {
     fn perform(self) -> Result<ExitCode> {
         // From here on signals end the capture, and the namespaces go whatever happens.
         let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM])?;
+        let files: &[&str] = if self.fleet { &fleet::FILES } else { &FILES };
+        let files: Vec<_> = files.iter().map(|file| self.out.join(file)).collect();
         fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
-        for file in FILES.map(|file| self.out.join(file)) {
-            if file.exists() {
-                fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-            }
+        for file in files.iter().filter(|file| file.exists()) {
+            fs::remove_file(file).with_context(|| format!("remove {}", file.display()))?;
         }
-        let stage = Stage::new(self.duration)?;
-        let mut capture = self.start_capture(&stage)?;
-        let status = wait(&mut capture, &mut signals)?;
-        drop(stage);
-        give_back(&self.out)?;
-        if !status.success() {
-            eprintln!("traffic capture: {status}");
+        let succeeded = if self.fleet {
+            fleet::perform(self.duration, &self.out, &mut signals)?
+        } else {
+            let stage = Stage::new(self.duration)?;
+            let mut captures = [self.start_capture(&stage)?];
+            wait(&mut captures, &mut signals)?
+        };
+        give_back(&self.out, &files)?;
+        if !succeeded {
             return Ok(ExitCode::FAILURE);
         }
-        for file in FILES.map(|file| self.out.join(file)) {
-            ensure!(file.exists(), "the capture left no {}", file.display());
+        for file in &files {
+            ensure!(
+                file.exists(),
+                "the demonstration left no {}",
+                file.display()
+            );
             eprintln!("{}", file.display());
         }
         Ok(ExitCode::SUCCESS)
@@ -146,33 +165,50 @@ impl Hook {
     }
 }
 
-/// Waits for the end of the capture; other signals are handed on to it.
-fn wait(capture: &mut Child, signals: &mut Signals) -> Result<std::process::ExitStatus> {
-    let pid = Pid::from_raw(i32::try_from(capture.id()).context("process ids are positive")?);
-    // It may have ended before the signals were looked at.
-    let mut status = capture.try_wait()?;
-    while status.is_none() {
-        for signal in signals.wait() {
-            if signal != SIGCHLD {
-                kill(pid, Signal::SIGINT).context("stop the capture")?;
+/// Waits for the end of the captures; other signals are handed on to them. Whether all succeeded.
+fn wait(captures: &mut [Child], signals: &mut Signals) -> Result<bool> {
+    let pids = captures.iter().map(|capture| i32::try_from(capture.id()));
+    let pids: Vec<_> = pids
+        .collect::<Result<_, _>>()
+        .context("process ids are positive")?;
+    let mut succeeded = true;
+    for (place, capture) in captures.iter_mut().enumerate() {
+        // It may have ended before the signals were looked at.
+        let mut status = capture.try_wait()?;
+        while status.is_none() {
+            for signal in signals.wait() {
+                if signal != SIGCHLD {
+                    stop(&pids[place..]);
+                }
             }
+            status = capture.try_wait()?;
         }
-        status = capture.try_wait()?;
+        let status = status.context("wait for the capture")?;
+        if !status.success() {
+            eprintln!("traffic capture: {status}");
+            succeeded = false;
+        }
     }
-    status.context("wait for the capture")
+    Ok(succeeded)
+}
+
+/// Stops processes that have not been waited for.
+fn stop(pids: &[i32]) {
+    for pid in pids {
+        // It fails for one that has ended already.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGINT);
+    }
 }
 
 /// Hands the files to the user who called sudo.
-fn give_back(directory: &Path) -> Result<()> {
+fn give_back(directory: &Path, files: &[PathBuf]) -> Result<()> {
     let id = |name| env::var(name).ok()?.parse().ok();
     let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else {
         return Ok(());
     };
     chown(directory, Some(user), Some(group))?;
-    for file in FILES.map(|file| directory.join(file)) {
-        if file.exists() {
-            chown(&file, Some(user), Some(group))?;
-        }
+    for file in files.iter().filter(|file| file.exists()) {
+        chown(file, Some(user), Some(group))?;
     }
     Ok(())
 }

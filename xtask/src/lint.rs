@@ -47,7 +47,10 @@ fn fuzz_targets(object: &Path) -> Result<()> {
             .args(["--locked", "--target-dir"])
             .arg(process::target())
             // Anything but libFuzzer's source, which needs a C++ compiler.
-            .env("CUSTOM_LIBFUZZER_PATH", "libfuzzer.a")
+            .env(
+                "CUSTOM_LIBFUZZER_PATH",
+                process::target().join("libfuzzer.a"),
+            )
             .args(["--", "--deny=warnings"]),
     )
 }

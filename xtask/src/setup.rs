@@ -42,6 +42,7 @@ pub(crate) const TEST_TOOLS: &[&str] = &[
     "iputils-ping",
     "netbase",
     "nfdump",
+    "openssl",
     "pmacct",
     "procps",
     "prometheus",

@@ -57,10 +57,12 @@ const PLAN: [&str; 9] = [
 ];
 /// What every test run boots: the oldest kernel, and there these.
 const SHORT_KERNEL: &str = "5.10";
-const SHORT_PLAN: [&str; 3] = [
+const SHORT_PLAN: [&str; 5] = [
     "doctor the_diagnosis_follows_the_host",
     "capture count_stops_at_exactly_so_many_frames",
     "capture only_filters_of_killed_captures_are_removed",
+    "faults clock",
+    "faults slow_disk",
 ];
 /// Time for those: many times what they take.
 const SHORT_LIMIT_MINUTES: u64 = 4;

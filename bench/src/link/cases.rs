@@ -75,9 +75,9 @@ pub(super) const WHOLE: Case = ours(
     "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE",
     "frames_written",
 );
-pub(super) const WHOLE_SMALL_RING: Case = ours(
-    "traffic, + whole frames to a file, 4 MiB ring",
-    "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -B 4M",
+pub(super) const WHOLE_LARGE_RING: Case = ours(
+    "traffic, + whole frames to a file, 64 MiB ring",
+    "TRAFFIC capture -i veth0 --hook xdp -Q in -d 0 --json REPORT -w CAPTURE -B 64M",
     "frames_written",
 );
 pub(super) const TCPDUMP_96: Case = peer(

@@ -66,19 +66,10 @@ pub(super) fn markdown(table: &Table, tables: &[Table]) -> String {
 
 impl Goal {
     fn line(&self, estimate: &Estimate) -> String {
-        let (sign, bound, is_met) = match self.bound {
-            Bound::AtLeast(bound) => ("≥", bound, estimate.median >= bound),
-            Bound::AtMost(bound) => ("≤", bound, estimate.median <= bound),
+        let (sign, bound, verdict) = match self.bound {
+            Bound::AtLeast(bound) => ("≥", bound, estimate.against_least(bound)),
+            Bound::AtMost(bound) => ("≤", bound, estimate.against_most(bound)),
         };
-        // Within the interval neither can be said.
-        let verdict =
-            if (estimate.low..=estimate.high).contains(&bound) && estimate.low < estimate.high {
-                "undecided"
-            } else if is_met {
-                "met"
-            } else {
-                "missed"
-            };
         format!(
             "| {}: {} | {sign} {bound} | {} | {verdict} |",
             self.tool,

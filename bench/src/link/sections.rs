@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     cases::{
         COUNTERS, Case, DUMPCAP, EMPTY, NONE, SAMPLED, SCAPY, SNAPPED, SUMMARIES, SUMMARIES_TC,
-        TCPDUMP, TCPDUMP_96, TCPDUMP_128, TCPDUMP_LARGE, WHOLE, WHOLE_SMALL_RING, XDPDUMP,
+        TCPDUMP, TCPDUMP_96, TCPDUMP_128, TCPDUMP_LARGE, WHOLE, WHOLE_LARGE_RING, XDPDUMP,
         XDPDUMP_96,
     },
     goals::{
@@ -124,7 +124,7 @@ fn mixed(load: Load) -> Vec<Section> {
                 SAMPLED,
                 SNAPPED,
                 WHOLE,
-                WHOLE_SMALL_RING,
+                WHOLE_LARGE_RING,
                 TCPDUMP_128,
                 TCPDUMP,
                 TCPDUMP_LARGE,

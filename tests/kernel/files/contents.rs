@@ -1,6 +1,6 @@
 //! What a capture file says.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -21,6 +21,11 @@ pub(crate) const TESTS: Tests = &[
         "lost_frames_are_counted_where_they_are_missing",
         WITH_TSHARK,
         lost_frames_are_counted_where_they_are_missing,
+    ),
+    Test::new(
+        "frames_of_several_cpus_are_in_the_order_of_their_time",
+        WITH_TSHARK,
+        frames_of_several_cpus_are_in_the_order_of_their_time,
     ),
     Test::new(
         "a_sample_is_read_as_an_estimate",
@@ -107,6 +112,46 @@ fn lost_frames_are_counted_where_they_are_missing() -> Result<()> {
         lost > 100 && sum == lost,
         "{lost} lost, {counts:?} in the file"
     );
+    Ok(())
+}
+
+fn frames_of_several_cpus_are_in_the_order_of_their_time() -> Result<()> {
+    let stage = Stage::new()?;
+    let file = stage.path("a.pcapng");
+    let capture = stage.capture(&["-w", &file])?;
+    let pings = (0..std::thread::available_parallelism()?.get()).map(|cpu| {
+        let cpu = cpu.to_string();
+        let ping = [
+            "-c",
+            &cpu,
+            "ping",
+            "-q",
+            "-i",
+            "0.002",
+            "-c",
+            "300",
+            "10.77.0.2",
+        ];
+        Ok(stage
+            .pair
+            .left
+            .command("taskset")
+            .args(ping)
+            .stdout(Stdio::null())
+            .spawn()?)
+    });
+    let pings: Result<Vec<_>> = pings.collect();
+    for mut ping in pings? {
+        ensure!(ping.wait()?.success(), "ping failed");
+    }
+    let captured = capture.interrupt()?;
+    expect_whole(&captured, &[file.clone().into()])?;
+    ensure!(
+        number(&captured, "/ledger/frames_written")? >= 600,
+        "too few"
+    );
+    let about = tool("capinfos", &["-o", &file])?;
+    ensure!(about.contains("Strict time order:   True"), "{about}");
     Ok(())
 }
 

@@ -256,7 +256,7 @@ fn every_file_ends_with_its_statistics() -> Result<()> {
     let capture = stage.capture(&args)?;
     for _ in 0..5 {
         stage.flood(200, 1000)?;
-        // The numbers of what no file holds are looked at every 40 ms.
+        // The numbers of what no file holds are looked at at every tick.
         let before = stage.files()?.len();
         wait_until("another file", Duration::from_secs(5), || {
             stage.flood(5, 1000).is_ok() && stage.files().is_ok_and(|files| files.len() > before)

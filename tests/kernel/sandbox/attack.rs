@@ -294,14 +294,28 @@ impl Stage {
 /// An attempt that nothing refuses.
 const DONE: End = End::Refused(0);
 
+/// Whether the kernel tells a version of landlock's interface.
+fn has_landlock() -> bool {
+    const VERSION: u32 = 1;
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: the call takes no attribute, and its length is 0, when it is asked for the version.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
+    version > 0
+}
+
 fn what_a_capture_does_not_need_is_refused() -> Result<()> {
     let mut wrong = Vec::new();
+    let has_landlock = has_landlock();
     for (name, _, expected) in ATTEMPTS {
+        // Before Linux 5.13 files are kept by their owner and mode alone, and this is root.
+        let is_allowed = *expected == DENIED && !has_landlock;
+        let expected = if is_allowed { DONE } else { *expected };
         let stage = Stage::new()?;
         let free = stage.attempt(name, stage.other.path(), false)?;
         let stage = Stage::new()?;
         let confined = stage.attempt(name, stage.other.path(), true)?;
-        if free != DONE || confined != *expected {
+        if free != DONE || confined != expected {
             wrong.push(format!("{name}: free {free:?}, confined {confined:?}"));
         }
     }

@@ -65,24 +65,24 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
             entry.count += count;
             return false;
         }
-        self.add_new(key, count);
+        self.add_new(hash, key, count);
         true
     }
 
     #[inline(never)]
-    fn add_new(&mut self, key: K, count: Count) {
+    fn add_new(&mut self, hash: u64, key: K, count: Count) {
         if self.table.len() >= self.capacity {
             self.purge();
         }
-        self.insert(Entry {
+        let entry = Entry {
             count,
             missed: u32::try_from(self.max_missed).unwrap_or(u32::MAX),
             key,
-        });
+        };
+        self.insert(hash, entry);
     }
 
-    fn insert(&mut self, entry: Entry<K>) {
-        let hash = self.state.hash_one(entry.key);
+    fn insert(&mut self, hash: u64, entry: Entry<K>) {
         let state = &self.state;
         self.table
             .insert_unique(hash, entry, |entry| state.hash_one(entry.key));
@@ -91,19 +91,28 @@ impl<K: Copy + Eq + Hash + Ord> HeavyHitters<K> {
     /// Lets every key go that occurred at most as often as the median key.
     #[cold]
     fn purge(&mut self) {
-        let mut bounds: Vec<u64> = self.table.iter().map(Entry::upper_bound).collect();
-        let middle = bounds.len() / 2;
-        let (_, median, _) = bounds.select_nth_unstable(middle);
-        self.max_missed = self.max_missed.max(*median);
-        // Emptied and filled again, because a table with traces of removed keys would grow.
-        let frequent: Vec<_> = self
-            .table
-            .drain()
-            .filter(|entry| entry.upper_bound() > self.max_missed)
-            .collect();
-        for entry in frequent {
-            self.insert(entry);
+        // No key can have occurred less often. In a flood most did not occur more often either.
+        self.max_missed += 1;
+        let mut frequent = self.more_frequent();
+        let len = self.table.len();
+        if frequent.len() >= len - len / 2 {
+            let mut bounds: Vec<u64> = self.table.iter().map(Entry::upper_bound).collect();
+            let (_, median, _) = bounds.select_nth_unstable(len / 2);
+            self.max_missed = self.max_missed.max(*median);
+            frequent = self.more_frequent();
         }
+        // Emptied and filled again, because a table with traces of removed keys would grow.
+        self.table.clear();
+        for entry in frequent {
+            self.insert(self.state.hash_one(entry.key), entry);
+        }
+    }
+
+    /// Keys that occurred more often than [`HeavyHitters::max_missed`].
+    fn more_frequent(&self) -> Vec<Entry<K>> {
+        let entries = self.table.iter();
+        let frequent = entries.filter(|entry| entry.upper_bound() > self.max_missed);
+        frequent.cloned().collect()
     }
 
     /// Keys that fit.

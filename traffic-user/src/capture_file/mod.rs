@@ -6,7 +6,9 @@ mod blocks;
 mod chunk;
 mod classic;
 mod decode;
+mod interface;
 mod link;
+mod names;
 mod read;
 mod rotate;
 mod run;
@@ -14,16 +16,16 @@ mod sink;
 mod window;
 mod write;
 
+pub use interface::{InterfaceDescription, InterfaceStatistics};
 pub use link::LinkType;
+pub use names::{NameError, Names, Naming};
 pub use read::{
     BlockFault, FileFrame, FileInterface, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, ReadError, ReadSummary,
     read, read_file, read_from,
 };
-pub use rotate::{Limits, NameError, Names, Naming, Period, Rotation, Verdict};
+pub use rotate::{Limits, Period, Rotation, Verdict};
 pub use run::{Block, Run};
-pub use write::{
-    CaptureWriter, Format, Frame, InterfaceDescription, InterfaceStatistics, WriteError,
-};
+pub use write::{CaptureWriter, Format, Frame, WriteError};
 
 #[cfg(test)]
 mod tests;

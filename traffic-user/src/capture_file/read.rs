@@ -92,7 +92,10 @@ pub enum ReadError {
     #[error("link type {number} ({name}) is not supported", number = .0.0, name = .0)]
     UnsupportedLinkType(LinkType),
     /// The file was cut: its last packet or block is not whole.
-    #[error("the file is cut short")]
+    #[error(
+        "the file is cut short: its last packet or block is not whole, as when its writer was \
+         killed"
+    )]
     CutShort,
     /// A packet claims more than [`MAX_FRAME_BYTES`].
     #[error("a packet claims {0} bytes (allowed: {MAX_FRAME_BYTES})")]

@@ -112,8 +112,9 @@ fn a_cut_file_gives_every_packet_before_the_cut() {
 fn what_is_no_capture_file_is_named_so() {
     let message = |bytes: &[u8]| read_bytes(bytes).unwrap_err().to_string();
     assert_eq!(message(&[]), "the file is empty");
-    assert_eq!(message(&[0xa1, 0xb2]), "the file is cut short");
-    assert_eq!(message(&classic(1, &[])[..20]), "the file is cut short");
+    for cut in [&[0xa1, 0xb2], &classic(1, &[])[..20]] {
+        assert!(message(cut).starts_with("the file is cut short: "));
+    }
     assert_eq!(
         message(b"GET / HTTP/1.1"),
         "neither a pcap nor a pcapng file (it begins with 0x47455420)"

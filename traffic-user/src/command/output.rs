@@ -242,7 +242,10 @@ fn make_directory(directory: &Path) -> Result<()> {
 }
 
 fn write_csv(report: &Report, directory: &Path) -> Result<()> {
-    make_directory(directory)?;
+    // Where privileges were given up, it was made before.
+    if !directory.is_dir() {
+        make_directory(directory)?;
+    }
     for table in csv::tables(report) {
         let path = directory.join(table.name).with_extension("csv");
         fs::write(&path, table.to_string()).with_context(|| format!("write {}", path.display()))?;

@@ -349,7 +349,7 @@ mod tests {
         let (result, report) = dir.read(&[&cut]);
         let error = format!("{:#}", result.unwrap_err());
         assert!(
-            error.ends_with("a.pcap after 1 packets: the file is cut short"),
+            error.contains("a.pcap after 1 packets: the file is cut short: its last packet"),
             "{error}"
         );
         assert_eq!(report["ledger"]["matched"], 1);

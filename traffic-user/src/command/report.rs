@@ -39,7 +39,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<ExitCode> {
     let asked = Asked {
         from: args.from.to_string(),
         interfaces: args.interfaces.clone(),
-        bars: args.output.bins,
+        bars: question.bars,
         top: args.output.top,
         filter: args.filter.as_ref().map(|filter| filter.text().to_owned()),
     };
@@ -55,12 +55,15 @@ fn question(args: &ReportArgs) -> Result<Question> {
         let message = "--since is not before --until";
         return Err(UsageError(message.to_owned()).into());
     }
+    let seconds = (until_ns - since_ns).div_ceil(1_000_000_000);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     Ok(Question {
         since_ns,
         until_ns,
         hosts: args.hosts.clone(),
         interfaces: args.interfaces.clone(),
-        bars: args.output.bins,
+        // Rows are of whole seconds.
+        bars: args.output.bins.min(seconds.max(1)),
         filter: args.filter.clone(),
         top: args.output.top,
     })

@@ -9,17 +9,22 @@ use pcap::{BpfInstruction, Capture};
 use thiserror::Error;
 use traffic_ebpf::config::FILTER_FRAME_BYTES;
 
-use super::classic::{InvalidProgram, Program, RawInstruction};
+use super::{
+    classic::{InvalidProgram, Program, RawInstruction},
+    place::Place,
+};
 use crate::capture_file::LinkType;
 
 /// Why an expression is no filter.
 #[derive(Debug, Error)]
 pub enum CompileError {
     /// libpcap refuses it; its own words.
-    #[error("{message}")]
+    #[error("{message}{place}")]
     Refused {
         /// What libpcap says.
         message: String,
+        /// What it says it of.
+        place: Place,
     },
     /// It asks which way a frame went, which frames do not say.
     #[error(
@@ -46,7 +51,7 @@ pub fn compile(expression: &str, link_type: LinkType) -> Result<Program, Compile
     let handle = handle(link_type)?;
     let program = handle
         .compile(expression, true)
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused(&handle, expression, &error))?;
     let instructions = program.get_instructions().iter().map(raw);
     let instructions: Vec<_> = instructions.collect::<Result<_, _>>()?;
     Ok(Program::new(&instructions)?)
@@ -68,19 +73,26 @@ fn handle(link_type: LinkType) -> Result<Capture<pcap::Offline>, CompileError> {
         .write_all(header.map(u32::to_ne_bytes).as_flattened())
         .map_err(CompileError::Handle)?;
     let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
-    Capture::from_file(path).map_err(|error| refused(&error))
+    Capture::from_file(path).map_err(|error| CompileError::Handle(io::Error::other(error)))
 }
 
-fn refused(error: &pcap::Error) -> CompileError {
-    let message = if let pcap::Error::PcapError(message) = error {
-        message.clone()
-    } else {
-        error.to_string()
-    };
+fn refused(handle: &Capture<pcap::Offline>, expression: &str, error: &pcap::Error) -> CompileError {
+    let message = words(error);
     if message.contains("when reading savefiles") {
         return CompileError::Direction;
     }
-    CompileError::Refused { message }
+    let refuse = |other: &str| Some(words(&handle.compile(other, true).err()?));
+    let place = Place::find(expression, &message, refuse);
+    CompileError::Refused { message, place }
+}
+
+/// What libpcap says, without the binding's words around it.
+fn words(error: &pcap::Error) -> String {
+    if let pcap::Error::PcapError(message) = error {
+        message.clone()
+    } else {
+        error.to_string()
+    }
 }
 
 /// The binding shows an instruction's fields only as text: code, jt, jf, k.

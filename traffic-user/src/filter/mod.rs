@@ -8,6 +8,7 @@
 mod classic;
 mod compile;
 mod ebpf;
+mod place;
 mod reach;
 mod run;
 mod translate;
@@ -20,4 +21,5 @@ pub use classic::{
 };
 pub use compile::{CompileError, compile};
 pub use ebpf::Instruction as EbpfInstruction;
+pub use place::Place;
 pub use translate::{TranslateError, Translated, translate};

@@ -148,7 +148,12 @@ impl Store {
             insertion = insertion.with_setting("insert_deduplication_token", token);
         }
         let mut insertion = insertion.buffered();
-        insertion.write(&batch.rows.bytes).await?;
+        let mut rest = batch.rows.bytes.as_slice();
+        while !rest.is_empty() {
+            // It takes as much as its buffer has room for.
+            let taken = insertion.write(rest).await?;
+            rest = &rest[taken..];
+        }
         Ok(insertion.end().await?)
     }
 }

@@ -11,6 +11,9 @@ use super::{
     shared::SharedArray,
 };
 
+/// Where a block has its time stamp: the high and the low word.
+const TIME_AT: usize = 12;
+
 /// Batches of summaries and runs of frames, by CPU.
 pub(super) struct Gathered {
     batches: SharedArray<Batch>,
@@ -72,6 +75,28 @@ impl Gathered {
     fn records(&self, cpu: usize) -> usize {
         // SAFETY: an aligned word of the mapping; the kernel stores it whole.
         unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() as usize }
+    }
+
+    /// Time stamp of the oldest frame that waits on any CPU, in wall-clock nanoseconds; `None` where
+    /// none waits.
+    ///
+    /// A CPU may send its run up, or begin another one, while it is looked at: then the answer is a
+    /// time of either, or zero.
+    pub(super) fn oldest_frame_ns(&self) -> Option<u64> {
+        let runs = self.runs.as_ref()?;
+        (0..self.batches.len())
+            .filter(|&cpu| self.run_bytes(cpu) > 0)
+            .map(|cpu| {
+                // SAFETY: within the mapping, and any bytes are a time.
+                let time: [u8; 8] = unsafe {
+                    let blocks = (&raw const (*runs.at(cpu)).blocks).cast::<u8>();
+                    blocks.add(TIME_AT).cast::<[u8; 8]>().read_volatile()
+                };
+                // The high word comes first.
+                let time_ns = u64::from_le_bytes(time).rotate_left(32);
+                if self.run_bytes(cpu) > 0 { time_ns } else { 0 }
+            })
+            .min()
     }
 
     fn run_bytes(&self, cpu: usize) -> usize {

@@ -43,6 +43,9 @@ pub enum SessionError {
     Ring(std::io::Error),
 }
 
+/// Time from a frame's time stamp until it is seen to wait on its CPU, with room to spare.
+const UNSEEN_NS: u64 = 100_000;
+
 /// Items given to the sink in one go, so that signals and timers are never kept waiting.
 const DRAIN_ITEMS: usize = 4096;
 
@@ -323,6 +326,16 @@ impl Session {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.clock.wall_ns(clock::monotonic_ns())
+    }
+
+    /// Frames from before this moment, in wall-clock nanoseconds, are all in the ring: CPUs send
+    /// theirs up in runs of their own. A program that takes longer from a frame's time stamp to its
+    /// place in the run than [`UNSEEN_NS`], because something else got its CPU, is not allowed for.
+    #[must_use]
+    pub fn settled_ns(&self) -> u64 {
+        let now_ns = self.now_ns().saturating_sub(UNSEEN_NS);
+        let waiting = self.gathered.oldest_frame_ns();
+        waiting.map_or(now_ns, |oldest| oldest.min(now_ns))
     }
 
     /// The most bytes that were unread in the ring at once since the last call, as seen whenever

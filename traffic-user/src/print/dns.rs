@@ -15,6 +15,8 @@ pub(super) fn put(message: &[u8], len: usize, out: &mut String) {
 
 /// Answers shown; a message of 64 KiB can claim many more.
 const MAX_ANSWERS: u16 = 32;
+/// Records looked through for the one with the upper bits of the response code.
+const MAX_RECORDS: usize = 64;
 
 const RESPONSE: u16 = 1 << 15;
 const AUTHORITATIVE: u16 = 1 << 10;
@@ -50,7 +52,8 @@ fn put_message(message: &[u8], out: &mut String) -> Option<()> {
         }
         return Some(());
     }
-    out.push_str(response_code(flags & 15));
+    let code = extended_code(message, questions, [answers, authorities, additional]);
+    out.push_str(response_code(code.unwrap_or(0) << 4 | flags & 15));
     put_if(flags & AUTHORITATIVE != 0, "*", out);
     put_if(flags & RECURSION_AVAILABLE == 0, "-", out);
     put_if(flags & TRUNCATED != 0, "|", out);
@@ -96,8 +99,35 @@ fn response_code(code: u16) -> &'static str {
         8 => " NXRRSet",
         9 => " NotAuth",
         10 => " NotZone",
+        16 => " BadVers",
+        17 => " BadKey",
+        18 => " BadTime",
+        19 => " BadMode",
+        20 => " BadName",
+        21 => " BadAlg",
+        22 => " BadTrunc",
+        23 => " BadCookie",
         _ => " Resp?",
     }
+}
+
+/// The upper bits of the response code, which an OPT record has (RFC 6891, 6.1.3). `None` where
+/// there is none in so many records of each section, or the message is cut short before it.
+fn extended_code(message: &[u8], questions: u16, records: [u16; 3]) -> Option<u16> {
+    const OPT: u16 = 41;
+    let mut offset = HEADER;
+    for _ in 0..questions {
+        offset = skip_name(message, offset)? + 4;
+    }
+    let records: usize = records.map(usize::from).iter().sum();
+    for _ in 0..records.min(MAX_RECORDS) {
+        offset = skip_name(message, offset)?;
+        if be16(message, offset)? == OPT {
+            return message.get(offset + 4).copied().map(u16::from);
+        }
+        offset += 10 + usize::from(be16(message, offset + 8)?);
+    }
+    None
 }
 
 fn put_question(message: &[u8], out: &mut String) -> Option<()> {
@@ -116,10 +146,10 @@ fn put_question(message: &[u8], out: &mut String) -> Option<()> {
 fn put_answers(message: &[u8], questions: u16, answers: u16, out: &mut String) -> Option<()> {
     let mut offset = HEADER;
     for _ in 0..questions {
-        offset = put_name(message, offset, &mut String::new())? + 4;
+        offset = skip_name(message, offset)? + 4;
     }
     for number in 0..answers.min(MAX_ANSWERS) {
-        offset = put_name(message, offset, &mut String::new())?;
+        offset = skip_name(message, offset)?;
         let kind = be16(message, offset)?;
         let len = usize::from(be16(message, offset + 8)?);
         offset += 10;
@@ -183,6 +213,20 @@ fn put_data(
 const HEADER: usize = 12;
 /// Labels followed in a name: it has at most 127, and pointers may form a circle.
 const MAX_LABELS: usize = 128;
+
+/// Says where the name at `offset` ends.
+fn skip_name(message: &[u8], mut offset: usize) -> Option<usize> {
+    for _ in 0..MAX_LABELS {
+        let len = *message.get(offset)?;
+        match len >> 6 {
+            0 if len == 0 => return Some(offset + 1),
+            0 => offset += 1 + usize::from(len),
+            3 => return Some(offset + 2),
+            _ => return None,
+        }
+    }
+    None
+}
 
 /// Appends the name at `offset`, and says where it ends.
 fn put_name(message: &[u8], mut offset: usize, out: &mut String) -> Option<usize> {
@@ -252,6 +296,14 @@ mod tests {
             shown(&message),
             "x: 12345 2/0/0 CNAME www.example.com., A 1.2.3.4 (63)"
         );
+    }
+
+    #[test]
+    fn a_response_code_has_its_upper_bits_in_a_record() {
+        let header = [0x30, 0x39, 0x80, 7, 0, 1, 0, 0, 0, 0, 0, 1];
+        let options = b"\0\0\x29\x10\0\x01\0\0\0\0\0";
+        let message = [&header[..], QUESTION, options].concat();
+        assert_eq!(shown(&message), "x: 12345 BadCookie- 0/0/1 (40)");
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Stage {
 
 /// More addresses, and neighbours that are forgotten quickly, so that ARP and
 /// neighbour discovery go on throughout.
-fn configure(namespace: &Namespace, host: u8) -> Result<()> {
+pub(super) fn configure(namespace: &Namespace, host: u8) -> Result<()> {
     for alias in ALIASES {
         namespace.run(&format!(
             "ip address add 10.77.0.{host}{alias}/24 dev {VETH}"
@@ -68,7 +68,7 @@ fn configure(namespace: &Namespace, host: u8) -> Result<()> {
 }
 
 /// A process on the stage; killed on drop.
-struct Player {
+pub(super) struct Player {
     name: &'static str,
     child: Child,
 }
@@ -76,7 +76,7 @@ struct Player {
 impl Player {
     /// This program as a host of the demonstration. It ends when its stdin does, so that it does
     /// not outlive this process, however that ends.
-    fn peer(namespace: &Namespace, host: u8, period: f64) -> Result<Self> {
+    pub(super) fn peer(namespace: &Namespace, host: u8, period: f64) -> Result<Self> {
         let mut command = namespace.command(env::current_exe().context("find this program")?);
         command
             .args(["demo-peer", &host.to_string(), &period.to_string()])
@@ -84,7 +84,8 @@ impl Player {
         Self::start("peer", &mut command)
     }
 
-    fn ping(namespace: &Namespace, address: &str, period: f64) -> Result<Self> {
+    /// Pings four times a second.
+    pub(super) fn ping(namespace: &Namespace, address: &str, period: f64) -> Result<Self> {
         let mut command = namespace.command("ping");
         command
             .args(["-q", "-i", "0.25", "-w", &longest(period), address])

@@ -31,7 +31,7 @@ check() {
         echo ok
     else
         echo FAILED
-        systemctl status --no-pager --lines=20 traffic.service
+        systemctl status --no-pager --full --lines=20 traffic.service
     fi
 }
 

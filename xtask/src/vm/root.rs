@@ -130,6 +130,12 @@ pub(crate) fn of_system(
     let mut cp = process::command("cp");
     cp.args(["--recursive", "--no-target-directory"]);
     process::run(cp.arg(kernel.root().join("lib/modules")).arg(&modules))?;
+    // Its `modprobe` wants other indexes than that of busybox.
+    for release in fs::read_dir(&modules)? {
+        let mut depmod = tools.command("depmod");
+        depmod.arg("-b").arg(system).arg(release?.file_name());
+        stdout(&mut depmod)?;
+    }
     write_archive(system, tools, File::create(archive)?)
 }
 

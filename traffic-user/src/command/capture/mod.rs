@@ -7,6 +7,7 @@ mod export;
 mod file;
 mod file_statistics;
 mod finish;
+mod in_order;
 mod lines;
 mod links;
 mod live;

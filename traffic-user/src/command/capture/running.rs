@@ -56,10 +56,10 @@ impl Capture<'_> {
                 }
                 readable = self.session.readable(), if !more => {
                     readable?;
-                    more = self.session.drain(&mut self.take);
+                    more = self.drain();
                 }
                 () = tokio::task::yield_now(), if more => {
-                    more = self.session.drain(&mut self.take);
+                    more = self.drain();
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Capture<'_> {
             (Request::HangUp, Some(file)) if file.rotates() => file.rotate(),
             (Request::Stop | Request::HangUp, _) => return Ok(true),
             (Request::Flush, Some(_)) => {
-                self.session.drain(&mut self.take);
+                self.drain();
                 if let Some(file) = &mut self.take.file {
                     file.flush();
                 }
@@ -91,12 +91,22 @@ impl Capture<'_> {
         Ok(false)
     }
 
+    /// Takes what is in the ring; whether there is more.
+    fn drain(&mut self) -> bool {
+        let settled_ns = self.session.settled_ns();
+        let more = self.session.drain(&mut self.take);
+        if !more {
+            self.take.settle(settled_ns);
+        }
+        more
+    }
+
     /// Does what is done regularly; whether there is more in the ring.
     fn tick(&mut self, ticks: &Ticks) -> Result<bool> {
         self.session.check()?;
         self.session.flush_waiting();
         self.follow_clock();
-        let more = self.session.drain(&mut self.take);
+        let more = self.drain();
         self.take.tick(self.session.now_ns());
         self.tick_outputs(ticks.is_flush(), more);
         if self.progress.is_due() {

@@ -18,9 +18,9 @@ use tokio::{
 const TICK: Duration = Duration::from_millis(40);
 /// The same while nobody does: a wake-up of an idle processor costs as much as thousands of packets.
 const TICK_UNWATCHED: Duration = Duration::from_millis(200);
-/// Time between two flushes of files, which ticks that come late do not make longer than a second:
-/// that is what a killed capture loses at most.
-const FLUSH: Duration = Duration::from_millis(800);
+/// Files are flushed at the first tick after this time. With the ticks that a frame waits for in the
+/// kernel and for its turn, that keeps what a killed capture loses below a second.
+const FLUSH: Duration = Duration::from_millis(300);
 
 pub(super) async fn at(deadline: Option<Instant>) {
     match deadline {

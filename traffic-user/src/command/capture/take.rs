@@ -2,7 +2,7 @@
 
 use traffic_ebpf::{parse::Link, record::ExcerptHeader};
 
-use super::{LIVE_ROWS, file::CaptureFile, lines::Lines};
+use super::{LIVE_ROWS, file::CaptureFile, in_order::InOrder, lines::Lines};
 use crate::{
     capture_file::Run,
     cli::CaptureArgs,
@@ -25,6 +25,8 @@ pub(super) struct Take {
     pub(super) file: Option<CaptureFile>,
     pub(super) log: Option<PacketLog>,
     pub(super) lines: Option<Lines>,
+    /// `None` where every frame is written at once.
+    order: Option<InOrder>,
     /// Where flows go that end.
     ipfix: Option<Exporter>,
     /// Whether the capture ends with a number of packets, which is not to come late.
@@ -49,6 +51,7 @@ impl Take {
             file,
             log,
             lines: Lines::new(args, interfaces),
+            order: (!args.files.packet_buffered).then(InOrder::default),
             ipfix: None,
             counted: args.count.is_some(),
             rows: None,
@@ -75,6 +78,22 @@ impl Take {
         }
     }
 
+    /// Frames from before `settled_ns` have all come.
+    pub(super) fn settle(&mut self, settled_ns: u64) {
+        if let Some(order) = &mut self.order {
+            let (file, lines) = (&mut self.file, &mut self.lines);
+            order.settle(settled_ns, |run| write_frames(file, lines, run));
+        }
+    }
+
+    /// Writes the frames that are held back.
+    pub(super) fn release_frames(&mut self) {
+        if let Some(order) = &mut self.order {
+            let (file, lines) = (&mut self.file, &mut self.lines);
+            order.release_all(|run| write_frames(file, lines, run));
+        }
+    }
+
     /// Gives the flows that have ended to those who want them.
     fn hand_on_flows(&mut self) {
         for flow in self.stages.ended_flows() {
@@ -90,6 +109,7 @@ impl Take {
 
     /// Ends what goes on, because no more packets come; what became of the flow records.
     pub(super) fn finish(&mut self) -> Option<Exported> {
+        self.release_frames();
         self.stages.finish();
         self.hand_on_flows();
         let mut exporter = self.ipfix.take()?;
@@ -134,14 +154,11 @@ impl Sink for Take {
     }
 
     fn frames(&mut self, run: Run<'_>) {
-        if let Some(file) = &mut self.file {
-            file.write(run);
+        if self.order.as_mut().is_some_and(|order| order.hold(&run)) {
+            return;
         }
-        if let Some(lines) = &mut self.lines {
-            for block in run.blocks() {
-                lines.frame(&block.frame);
-            }
-        }
+        self.release_frames();
+        write_frames(&mut self.file, &mut self.lines, run);
     }
 
     fn excerpt(&mut self, header: &ExcerptHeader, data: &[u8]) {
@@ -159,6 +176,17 @@ fn flows(args: &CaptureArgs) -> Option<Flows> {
         args.output.top.max(LIVE_ROWS),
         is_stored,
     )
+}
+
+fn write_frames(file: &mut Option<CaptureFile>, lines: &mut Option<Lines>, run: Run<'_>) {
+    if let Some(file) = file {
+        file.write(run);
+    }
+    if let Some(lines) = lines {
+        for block in run.blocks() {
+            lines.frame(&block.frame);
+        }
+    }
 }
 
 pub(super) fn excerpt_link(interface: &Interface) -> Link {
