@@ -11,7 +11,7 @@ use std::{
     os::fd::AsFd as _,
     panic,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -177,6 +177,10 @@ impl View {
         if let Some(line) = diagnostics::last_held() {
             self.screen.note(line);
         }
+        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !IS_TAKEN.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.canvas
             .draw(|frame| draw::draw(frame, &self.screen))
             .map(drop)
@@ -238,9 +242,27 @@ impl Drop for Guard {
 }
 
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+/// Held while the view is drawn, so that none is drawn over a terminal that was given back.
+static DRAWING: Mutex<()> = Mutex::new(());
+/// How long drawing takes at most; the thread that draws may be the one that panics.
+const DRAWN: Duration = Duration::from_millis(200);
+
+/// Waits until nothing is being drawn; not longer than [`DRAWN`].
+fn after_drawing() -> Option<MutexGuard<'static, ()>> {
+    let deadline = Instant::now() + DRAWN;
+    loop {
+        match DRAWING.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() > deadline => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(DRAWN / 100),
+        }
+    }
+}
 
 /// Makes the terminal what it was, once.
 fn restore() {
+    let _drawing = after_drawing();
     if !IS_TAKEN.swap(false, Ordering::Relaxed) {
         return;
     }

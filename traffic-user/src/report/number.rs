@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(seconds(119.9), "2 min");
         assert_eq!(seconds(273_600.0), "3 d 4 h");
         assert_eq!(clock(Duration::from_millis(65_900)), "01:05");
-        assert_eq!(clock(Duration::from_secs(7200)), "2:00:00");
+        assert_eq!(clock(Duration::from_hours(2)), "2:00:00");
     }
 
     #[test]
