@@ -45,10 +45,11 @@ impl Usage {
             peak_bytes: kilobytes(&status, "VmHWM:").context("read VmHWM")? << 10,
         };
         for child in children(pid)? {
-            // What it shares with its parent is shared out between them (proc_pid_smaps).
+            // What it shares with its parent was counted there (proc_pid_smaps).
             let memory = fs::read_to_string(format!("/proc/{child}/smaps_rollup"))?;
+            let own = |name| kilobytes(&memory, name).with_context(|| format!("read {name}"));
             usage.cpu_s += cpu_s(child)?;
-            usage.peak_bytes += kilobytes(&memory, "Pss:").context("read Pss")? << 10;
+            usage.peak_bytes += (own("Private_Clean:")? + own("Private_Dirty:")?) << 10;
         }
         Ok(usage)
     }
