@@ -329,8 +329,9 @@ impl Session {
     }
 
     /// Frames from before this moment, in wall-clock nanoseconds, are all in the ring: CPUs send
-    /// theirs up in runs of their own. A program that takes longer from a frame's time stamp to its
-    /// place in the run than [`UNSEEN_NS`], because something else got its CPU, is not allowed for.
+    /// theirs up in runs of their own. A program that takes longer than a tenth of a millisecond
+    /// from a frame's time stamp to its place in the run, because something else got its CPU, is not
+    /// allowed for.
     #[must_use]
     pub fn settled_ns(&self) -> u64 {
         let now_ns = self.now_ns().saturating_sub(UNSEEN_NS);
