@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The variable through which builds and tests find the object.
-const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
+pub(crate) const OBJECT_VARIABLE: &str = "TRAFFIC_EBPF_OBJ";
 
 /// Linker flags for a libpcap without its optional capture sources, which would need libraries
 /// that no distribution has for static linking. libpcap's table of sources ends where one is null

@@ -42,6 +42,9 @@ pub(crate) struct Test {
     filter: Option<String>,
 }
 
+/// What the names of tests on other kernels begin with; as a filter it stands for all of them.
+const ON_LINUX: &str = "on_linux";
+
 /// What became of the tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -78,8 +81,8 @@ impl Test {
         if self.long && self.filter.is_none() {
             tally += guard()?;
         }
-        if self.filter.is_none() {
-            tally += other_kernels(built, self.long)?;
+        if self.filter.as_deref().is_none_or(|part| part == ON_LINUX) {
+            tally += self.other_kernels(built)?;
         }
         println!(
             "{} passed, {} failed, {} skipped",
@@ -107,6 +110,39 @@ impl Test {
         }
         Ok(())
     }
+
+    /// Boots other kernels and runs tests there.
+    fn other_kernels(&self, built: Built) -> Result<Tally> {
+        let machines = match Machines::of_test_run(self.long) {
+            Ok(machines) => machines,
+            Err(error) => return Ok(self.not_run("any", &error)),
+        };
+        let mut sum = Tally::default();
+        for (name, error) in &machines.missing {
+            sum += self.not_run(name, error);
+        }
+        for column in machines.test(built, self.long)? {
+            sum += Tally {
+                passed: column.count(|outcome| *outcome == Outcome::Passed),
+                failed: column.count(|outcome| *outcome == Outcome::Failed),
+                skipped: column.count(|outcome| matches!(outcome, Outcome::NotRun(_))),
+            };
+        }
+        Ok(sum)
+    }
+
+    /// Says that the tests on a kernel cannot run, in the words of every other test.
+    fn not_run(&self, kernel: &str, error: &anyhow::Error) -> Tally {
+        let failed = if self.require_all { "FAILED\n" } else { "" };
+        println!(
+            "test {ON_LINUX}_{kernel} ... {failed}not run (needs a kernel of Debian: {error:#})"
+        );
+        Tally {
+            failed: u64::from(self.require_all),
+            skipped: u64::from(!self.require_all),
+            ..Tally::default()
+        }
+    }
 }
 
 /// Compares the cost of the programs with what is recorded.
@@ -119,33 +155,6 @@ fn guard() -> Result<Tally> {
         failed: u64::from(!holds),
         skipped: 0,
     })
-}
-
-/// Boots other kernels and runs tests there; where they cannot be fetched, it says so.
-fn other_kernels(built: Built, long: bool) -> Result<Tally> {
-    let mut sum = Tally::default();
-    let mut not_run = |name: &str, error: &anyhow::Error| {
-        println!("test {name} ... not run (needs kernels of Debian: {error:#})");
-        sum.skipped += 1;
-    };
-    let machines = match Machines::of_test_run(long) {
-        Ok(machines) => machines,
-        Err(error) => {
-            not_run("other_kernels", &error);
-            return Ok(sum);
-        }
-    };
-    for (name, error) in &machines.missing {
-        not_run(&format!("on_linux_{name}"), error);
-    }
-    for column in machines.test(built, long)? {
-        sum += Tally {
-            passed: column.count(|outcome| *outcome == Outcome::Passed),
-            failed: column.count(|outcome| *outcome == Outcome::Failed),
-            skipped: column.count(|outcome| matches!(outcome, Outcome::NotRun(_))),
-        };
-    }
-    Ok(sum)
 }
 
 /// Runs `cargo test` and hands its output on, but for the closing lines of single binaries.

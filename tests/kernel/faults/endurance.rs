@@ -2,7 +2,9 @@
 //! is the same with other numbers.
 
 use std::{
-    fs, thread,
+    env, fs,
+    process::{Child, Command, Output, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +28,7 @@ use crate::{NEEDS, Tests, long};
 
 pub(crate) const TESTS: Tests = &[
     Test::new(
-        "attaching_and_detaching_leaks_nothing",
+        CYCLES,
         &[Need::Capture, Need::Tool("bpftool")],
         attaching_and_detaching_leaks_nothing,
     ),
@@ -72,12 +74,50 @@ impl Sink for Nobody {
     fn excerpt(&mut self, _: &traffic_ebpf::record::ExcerptHeader, _: &[u8]) {}
 }
 
+/// Processes that share many cycles: most of a cycle is waiting for grace periods of the kernel.
+const SHARES: u32 = 4;
+/// Tells one of them that it is.
+const SHARE: &str = "TRAFFIC_LONG_SHARE";
+const CYCLES: &str = "attaching_and_detaching_leaks_nothing";
+
 fn attaching_and_detaching_leaks_nothing() -> Result<()> {
+    if long::cycles() > 100 && env::var_os(SHARE).is_none() {
+        return in_processes(long::cycles().div_ceil(SHARES));
+    }
     let pair = VethPair::new(&VethOptions::default())?;
     pair.right.within_this_thread(|| {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(cycles())
     })
+}
+
+/// This test in several processes at once, each with so many cycles in a namespace of its own. Each
+/// looks for leaks of its own.
+fn in_processes(cycles: u32) -> Result<()> {
+    let start = |_| {
+        let mut share = Command::new(env::current_exe()?);
+        share.args([CYCLES, "--exact"]).env(SHARE, "1");
+        share.env("TRAFFIC_LONG_CYCLES", cycles.to_string());
+        Ok(share.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+    };
+    let shares = (0..SHARES).map(start).collect::<Result<Vec<Child>>>()?;
+    // Every one is waited for, whatever becomes of the others.
+    let ended: Vec<_> = shares.into_iter().map(Child::wait_with_output).collect();
+    ended.into_iter().try_for_each(|output| passed(&output?))
+}
+
+fn passed(share: &Output) -> Result<()> {
+    let said = String::from_utf8_lossy(&share.stdout);
+    let complained = String::from_utf8_lossy(&share.stderr);
+    ensure!(
+        share.status.success() && said.contains("1 passed"),
+        "{}: {said}{complained}",
+        share.status
+    );
+    // Not its closing line, which stands for a test that is counted.
+    let measured = said.lines().filter(|line| line.contains(" cycles in "));
+    measured.for_each(long::tell);
+    Ok(())
 }
 
 /// Whole sessions, each loaded, attached, opened, detached from one interface and attached again,
@@ -103,7 +143,7 @@ async fn cycles() -> Result<()> {
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     // A leak of a kilobyte a cycle shows in the long form, one of a map in both.
     ensure!(
-        grown < 4096 + u64::from(long::cycles()) / 4,
+        grown < 1024 + u64::from(long::cycles()) / 4,
         "{before:?} became {after:?}"
     );
     ensure!(
