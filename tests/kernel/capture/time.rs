@@ -66,19 +66,20 @@ fn time_stamps_are_those_of_tcpdump() -> Result<()> {
     Ok(())
 }
 
-/// The median differs by at most 100 µs, 99 % by at most 1 ms; ten times that where each
-/// instruction is emulated.
+/// The median differs by at most 100 µs, 99 % by at most 1 ms. Where each instruction is emulated,
+/// it is ten times that and 90 %: another process may take the CPU away between two time stamps.
 fn close(ours: &[Frame], theirs: &[Frame]) -> Result<()> {
     let pairs = ours.iter().zip(theirs);
     let mut apart: Vec<u64> = pairs
         .map(|(ours, theirs)| ours.timestamp_ns.abs_diff(theirs.timestamp_ns))
         .collect();
     apart.sort_unstable();
-    let (median, most) = (apart[apart.len() / 2], apart[apart.len() * 99 / 100]);
-    let times = if Need::Machine.is_there() { 10 } else { 1 };
+    let is_emulated = Need::Machine.is_there();
+    let (times, percent) = if is_emulated { (10, 90) } else { (1, 99) };
+    let (median, most) = (apart[apart.len() / 2], apart[apart.len() * percent / 100]);
     ensure!(
         median <= 100_000 * times && most <= 1_000_000 * times,
-        "time stamps differ by {median} ns in the median, 99 % by at most {most} ns"
+        "time stamps differ by {median} ns in the median, {percent} % by at most {most} ns"
     );
     Ok(())
 }

@@ -98,7 +98,10 @@ fn in_processes(cycles: u32) -> Result<()> {
         let mut share = Command::new(env::current_exe()?);
         share.args([CYCLES, "--exact"]).env(SHARE, "1");
         share.env("TRAFFIC_LONG_CYCLES", cycles.to_string());
-        Ok(share.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+        Ok(share
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?)
     };
     let shares = (0..SHARES).map(start).collect::<Result<Vec<Child>>>()?;
     // Every one is waited for, whatever becomes of the others.
