@@ -71,6 +71,11 @@ pub struct InterfaceFacts {
     pub transmit_checksum: Option<bool>,
 }
 
+/// Whether something that captures need is not among these capabilities.
+pub(crate) fn lacks_for_captures(capabilities: u64) -> bool {
+    !host::missing(capabilities).is_empty()
+}
+
 /// How good a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -66,6 +66,11 @@ pub(crate) const TESTS: Tests = &[
         &[Need::Capture, Need::Tool("setcap"), Need::Tool("setpriv")],
         file_capabilities_are_enough,
     ),
+    Test::new(
+        "locked_memory_binds_as_the_diagnosis_says",
+        &[Need::Capture, Need::Tool("setcap"), Need::Tool("setpriv")],
+        locked_memory_binds_as_the_diagnosis_says,
+    ),
 ];
 
 struct Stage {
@@ -344,6 +349,34 @@ fn capable_copy(directory: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// `program` as `nobody`, who may lock so much memory: KiB, or `unlimited`, where that may be set.
+fn as_nobody(stage: &Stage, memory: &str, program: &Path) -> Command {
+    const SCRIPT: &str = "ulimit -l \"$0\"; \
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+    let mut command = stage.pair.left.command("sh");
+    command.args(["-c", SCRIPT, memory]).arg(program);
+    command
+}
+
+/// Before Linux 5.11 maps are locked memory. What the diagnosis says of it, a capture says as well.
+fn locked_memory_binds_as_the_diagnosis_says() -> Result<()> {
+    let stage = Stage::new()?;
+    let program = capable_copy(stage.directory.path())?;
+    let run = |args: &[&str]| as_nobody(&stage, "64", &program).args(args).output();
+    let diagnosis = run(&["doctor", "-i", VETH, "--json"])?;
+    let diagnosis = String::from_utf8_lossy(&diagnosis.stdout).into_owned();
+    ensure!(diagnosis.contains("\"memlock\""), "{diagnosis}");
+    let remedy = "ulimit -l unlimited";
+    let capture = run(&["capture", "-i", VETH, "-d", "1"])?;
+    let said = String::from_utf8_lossy(&capture.stderr);
+    let binds = !capture.status.success();
+    ensure!(
+        binds == said.contains(remedy) && binds == diagnosis.contains(remedy),
+        "{diagnosis}{said}"
+    );
+    Ok(())
+}
+
 fn file_capabilities_are_enough() -> Result<()> {
     let stage = Stage::new()?;
     let program = capable_copy(stage.directory.path())?;
@@ -352,12 +385,7 @@ fn file_capabilities_are_enough() -> Result<()> {
     let xdp = Need::XdpFrames.is_there().then_some("xdp");
     for hook in ["tc"].into_iter().chain(xdp) {
         let file = own.path().join(hook).with_extension("pcapng");
-        let child = stage
-            .pair
-            .left
-            .command("setpriv")
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(&program)
+        let mut child = as_nobody(&stage, "unlimited", &program)
             .args([
                 "capture", "-i", VETH, "--hook", hook, "-c", "10", "-d", "20", "-w",
             ])
@@ -365,15 +393,20 @@ fn file_capabilities_are_enough() -> Result<()> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        let mut ended = false;
         wait_until(
             "an unprivileged process that listens",
             Duration::from_secs(20),
-            || expect_confined(child.id()).is_ok(),
+            || {
+                // One that ended says why.
+                ended = child.try_wait().is_ok_and(|status| status.is_some());
+                ended || expect_confined(child.id()).is_ok()
+            },
         )?;
         stage.ping()?;
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{said}");
+        ensure!(output.status.success() && !ended, "{said}");
         ensure!(!said.contains("promiscuous"), "{said}");
         ensure!(fs::metadata(&file)?.uid() == NOBODY);
     }

@@ -58,18 +58,25 @@ fn jit(facts: &Facts) -> Check {
 }
 
 fn has(facts: &Facts, capability: u32) -> bool {
-    facts.capabilities >> capability & 1 == 1
+    is_in(facts.capabilities, capability)
+}
+
+fn is_in(capabilities: u64, capability: u32) -> bool {
+    capabilities >> capability & 1 == 1
+}
+
+/// What captures need and is not among `capabilities`.
+pub(super) fn missing(capabilities: u64) -> Vec<&'static str> {
+    let lacks = |(name, number): &(&str, u32)| {
+        let implied = *name != "CAP_NET_ADMIN" && is_in(capabilities, SYS_ADMIN);
+        !implied && !is_in(capabilities, *number)
+    };
+    let missing = NEEDED.into_iter().filter(lacks);
+    missing.map(|(name, _)| name).collect()
 }
 
 fn capabilities(facts: &Facts) -> Check {
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(name, number)| {
-            let implied = *name != "CAP_NET_ADMIN" && has(facts, SYS_ADMIN);
-            !implied && !has(facts, *number)
-        })
-        .map(|(name, _)| *name)
-        .collect();
+    let missing = missing(facts.capabilities);
     let remedy = format!(
         "sudo setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw+ep {}",
         facts.program

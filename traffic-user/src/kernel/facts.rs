@@ -9,7 +9,7 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::{OwnerState, attach, clsact, host, interfaces::Interface, probe};
-use crate::doctor::{Facts, InterfaceFacts};
+use crate::doctor::{self, Facts, InterfaceFacts};
 
 /// Gathers what concerns captures on `interfaces`. What cannot be read stays unknown.
 #[must_use]
@@ -21,10 +21,7 @@ pub fn gather(interfaces: &[Interface]) -> Facts {
         capabilities: capabilities(),
         program: std::env::current_exe()
             .map_or_else(|_| "traffic".to_owned(), |path| path.display().to_string()),
-        memlock_bytes: getrlimit(Resource::RLIMIT_MEMLOCK)
-            .ok()
-            .map(|(soft, _)| soft)
-            .filter(|&soft| soft != RLIM_INFINITY),
+        memlock_bytes: memlock_bytes(),
         memory_cgroup: charges_memory_cgroup(),
         available_bytes: available_bytes(),
         clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -85,6 +82,21 @@ fn stale_filters(interface: &Interface) -> usize {
         .iter()
         .filter(|filter| filter.owner == OwnerState::Ended);
     ended.count()
+}
+
+/// `RLIMIT_MEMLOCK`; `None` when there is no limit.
+fn memlock_bytes() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    (soft != RLIM_INFINITY).then_some(soft)
+}
+
+/// The limit of locked memory in bytes, where it binds the maps of this process, which lacks no
+/// capability. A kernel that does not bind them says so to processes that have them.
+pub(super) fn limit_of_maps() -> Option<u64> {
+    let limit = memlock_bytes()?;
+    let is_free =
+        doctor::lacks_for_captures(capabilities()) || charges_memory_cgroup() == Some(true);
+    (!is_free).then_some(limit)
 }
 
 /// Whether maps are charged to the memory cgroup: asked by a helper of the same release, as libbpf

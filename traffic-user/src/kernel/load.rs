@@ -17,7 +17,7 @@ use traffic_ebpf::{
     timeline::{Shape, SlotCounts},
 };
 
-use super::{interfaces::Interface, probe, slot};
+use super::{facts, interfaces::Interface, probe, slot};
 use crate::filter::Translated;
 
 /// The object that the build embedded; empty in a build without eBPF tools.
@@ -101,6 +101,9 @@ pub enum LoadError {
         /// Path of the running binary.
         program: String,
     },
+    /// Maps count as locked memory, and the process may not have as much.
+    #[error("maps are locked memory before Linux 5.11, limited to {0} KiB: ulimit -l unlimited")]
+    LockedMemory(u64),
     /// The object or its maps.
     #[error("load the eBPF object: {0}")]
     Object(#[source] Box<EbpfError>),
@@ -423,7 +426,11 @@ fn explain(error: EbpfError) -> LoadError {
     }
 }
 
+/// `EPERM` has two causes.
 fn not_permitted() -> LoadError {
+    if let Some(bytes) = facts::limit_of_maps() {
+        return LoadError::LockedMemory(bytes >> 10);
+    }
     let program = std::env::current_exe()
         .map_or_else(|_| "traffic".to_owned(), |path| path.display().to_string());
     LoadError::NotPermitted { program }
