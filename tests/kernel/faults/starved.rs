@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::mpsc::{self, Sender},
     thread,
     time::{Duration, Instant},
@@ -13,14 +13,18 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
-    sys::{signal::Signal, stat::Mode},
-    unistd::mkfifo,
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
+    unistd::{Pid, mkfifo},
 };
 use traffic_tests::{
     Need, Test,
+    bpf::children,
     ledger::{balanced, entry},
     netns::VETH,
-    program::{Capture, Captured},
+    program::{Capture, Captured, binary},
     stage::{DATAGRAMS, Stage},
     wait_until,
 };
@@ -32,6 +36,11 @@ pub(crate) const TESTS: Tests = &[
         "a_reader_stopped_for_seconds_loses_only_what_is_named",
         NEEDS,
         a_reader_stopped_for_seconds_loses_only_what_is_named,
+    ),
+    Test::new(
+        "a_start_that_is_stopped_goes_on",
+        NEEDS,
+        a_start_that_is_stopped_goes_on,
     ),
     Test::new(
         "a_reader_whose_processor_is_taken_counts_every_frame",
@@ -94,6 +103,36 @@ fn a_reader_stopped_for_seconds_loses_only_what_is_named() -> Result<()> {
     accounted(&captured, 2 * DATAGRAMS + 1000, &file)?;
     ensure!(entry(&captured.report, "frames_lost/ring_full")? > 0);
     ensure!(entry(&captured.report, "summaries_lost")? > 0);
+    Ok(())
+}
+
+/// The verifier gives up when a signal comes. It takes tens of milliseconds for each program: with
+/// pauses as long, it is interrupted several times.
+fn a_start_that_is_stopped_goes_on() -> Result<()> {
+    let stage = Stage::new()?;
+    for pause in [7, 20, 33, 46, 59, 72] {
+        let mut capture = stage.pair.right.command(binary());
+        capture.args(["capture", "-i", VETH, "-d", "1"]);
+        let capture = capture
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        for _ in 0..8 {
+            thread::sleep(Duration::from_millis(pause));
+            // The one that loads is the first process or its child.
+            let mut both = children(capture.id())?;
+            both.push(capture.id());
+            for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+                both.iter().for_each(|id| {
+                    // It may have ended: its status says how.
+                    let _ = kill(Pid::from_raw(id.cast_signed()), signal);
+                });
+            }
+        }
+        let ended = capture.wait_with_output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "every {pause} ms: {said}");
+    }
     Ok(())
 }
 

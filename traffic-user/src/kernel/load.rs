@@ -17,7 +17,7 @@ use traffic_ebpf::{
     timeline::{Shape, SlotCounts},
 };
 
-use super::{facts, interfaces::Interface, probe, slot};
+use super::{interfaces::Interface, probe, refused, slot};
 use crate::filter::Translated;
 
 /// The object that the build embedded; empty in a build without eBPF tools.
@@ -312,7 +312,9 @@ pub(super) fn load_for(
         .verifier_log_level(if log::log_enabled!(log::Level::Debug) {
             VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
         } else {
-            VerifierLogLevel::DISABLE
+            // The library asks again with a place for the log when it was refused, and without a
+            // level that place alone is refused (`bpf_verifier_log_attr_valid`).
+            VerifierLogLevel::STATS
         })
         .override_global(CONFIG, &config, true)
         .override_global(aya_log::LEVEL, &log_level, true)
@@ -324,7 +326,7 @@ pub(super) fn load_for(
         .map_max_entries("INTERFACES", interface_room)
         .map_max_entries("SLOTS", shape.slots())
         .load(object)
-        .map_err(explain)?;
+        .map_err(refused::object)?;
     Ok(Loaded {
         ebpf,
         shape,
@@ -370,70 +372,46 @@ fn check_loops() -> Result<(), LoadError> {
     })
 }
 
+/// Times that a program is loaded again after a signal came.
+const ATTEMPTS: u32 = 20;
+
 /// Loads one program; a second call does nothing.
 pub(super) fn program<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut Program, LoadError> {
     let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+    let mut loaded = load_once(program);
+    for _ in 0..ATTEMPTS {
+        if !was_interrupted(&loaded) {
+            break;
+        }
+        loaded = load_once(program);
+    }
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+        Err(error) => Err(refused::program(name, &error)),
+    }
+}
+
+fn load_once(program: &mut Program) -> Result<(), ProgramError> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the object has three kinds of program"
     )]
-    let loaded = match program {
+    match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
         Program::RawTracePoint(program) => program.load(),
         _ => Ok(()),
-    };
-    match loaded {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-        Err(error) => Err(refused(name, &error)),
     }
 }
 
-fn refused(name: &'static str, error: &ProgramError) -> LoadError {
-    let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    else {
-        return LoadError::Program {
-            name,
-            reason: error.to_string(),
-        };
-    };
-    log::debug!("verifier log of {name}:\n{verifier_log}");
-    if io_error.raw_os_error() == Some(libc::EPERM) {
-        return not_permitted();
-    }
-    LoadError::Program {
-        name,
-        reason: format!("{io_error} (-vv shows the verifier's words)"),
-    }
-}
-
-fn explain(error: EbpfError) -> LoadError {
-    let denied = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
-        error.source()
-    })
-    .filter_map(|error| error.downcast_ref::<io::Error>())
-    .any(|error| error.raw_os_error() == Some(libc::EPERM));
-    if denied {
-        not_permitted()
-    } else {
-        LoadError::Object(Box::new(error))
-    }
-}
-
-/// `EPERM` has two causes.
-fn not_permitted() -> LoadError {
-    if let Some(bytes) = facts::limit_of_maps() {
-        return LoadError::LockedMemory(bytes >> 10);
-    }
-    let program = std::env::current_exe()
-        .map_or_else(|_| "traffic".to_owned(), |path| path.display().to_string());
-    LoadError::NotPermitted { program }
+/// Whether the verifier gave up because a signal waits (`do_check`), as of one who stops the
+/// process for a while.
+fn was_interrupted(loaded: &Result<(), ProgramError>) -> bool {
+    matches!(loaded, Err(ProgramError::LoadError { io_error, .. })
+        if io_error.raw_os_error() == Some(libc::EAGAIN))
 }
 
 /// A value of the contract as aya's plain old data.

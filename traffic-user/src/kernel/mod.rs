@@ -23,6 +23,7 @@ mod namespace;
 mod probe;
 mod process;
 mod promiscuous;
+mod refused;
 mod ring;
 mod session;
 mod shared;
