@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use traffic_tests::{
@@ -126,12 +126,17 @@ fn the_ledger_balances_on_several_interfaces_and_both_hooks() -> Result<()> {
     let file = file.to_str().context("a path in UTF-8")?;
     let args = ["-i", VETH, "-i", "lo", "--hook", "xdp", "-B", "64"];
     let args = [&args[..], &["--sample", "10", "-w", file]].concat();
+    let received = || Ok::<_, Error>(stage.pair.right.packets("lo")?.0);
+    let before = received()?;
     let capture = Capture::start(&stage.pair.right, &args)?;
     let other = Flood::start(&stage.pair.right, "127.0.0.1:9", DATAGRAMS / 4)?;
     stage.flood()?.join()?;
     other.join()?;
     let back = Flood::start(&stage.pair.right, "10.77.0.1:9", DATAGRAMS / 4)?;
     back.join()?;
+    // Where the kernel's queue is full, what leaves on the loopback does not arrive (`netif_rx`).
+    let passed = received()? - before;
+    ensure!(passed >= DATAGRAMS / 4, "{passed} passed");
     let captured = capture.interrupt()?;
     succeeded(&captured)?;
     let matched = balanced(&captured.report, true)?;
@@ -147,8 +152,8 @@ fn the_ledger_balances_on_several_interfaces_and_both_hooks() -> Result<()> {
     let is_tc = |hook: &Value| *hook == "tcx" || *hook == "tc";
     ensure!(interfaces[0]["ingress_hook"] == "xdp-native" && is_tc(&interfaces[0]["egress_hook"]));
     ensure!(interfaces[0]["packets"].as_u64() >= Some(DATAGRAMS / 2));
-    // Refusals of the datagrams come back on it, a few a second.
-    ensure!(interfaces[1]["packets"].as_u64() >= Some(DATAGRAMS / 2));
+    let packets = interfaces[1]["packets"].as_u64();
+    ensure!(packets >= Some(passed), "{packets:?} of {passed}");
     ensure!(captured.report["totals"]["wire_packets"].is_null());
     ensure!(captured.report["totals"]["wire_bytes"].is_null());
     Ok(())
