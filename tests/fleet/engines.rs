@@ -44,6 +44,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         ttl: true,
         token: true,
         window: true,
+        views: true,
     };
     let layout = Layout {
         database: "t".to_owned(),
@@ -85,7 +86,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
     let answers = on_chdb(&steps)?;
     let probed: Value = serde_json::from_str(&answers[0])?;
     ensure!(
-        probed["ttl"] == 1 && probed["token"] == 1 && probed["window"] == 1,
+        ["ttl", "token", "window", "views"].map(|name| probed[name] == 1) == [true; 4],
         "{probed}"
     );
     for (question, current) in questions.iter().zip(&answers[made..]) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use traffic_tests::{
     lan::Lan,
     netns::{Namespace, VETH},
+    peer,
     program::Capture,
     wait_until,
 };
@@ -102,8 +103,7 @@ impl<'a> Prometheus<'a> {
         let directory = tempfile::tempdir()?;
         let config = directory.path().join("prometheus.yml");
         fs::write(&config, configuration())?;
-        let process = namespace
-            .command("prometheus")
+        let process = peer::command(Some(namespace.name()), "prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",

@@ -50,7 +50,7 @@ pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<
 }
 
 /// Whether a report says of the traffic what these say together.
-fn equal(report: &Value, own: &[Value]) -> Result<()> {
+pub(crate) fn equal(report: &Value, own: &[Value]) -> Result<()> {
     for name in [
         "seen",
         "filtered_out",
@@ -103,7 +103,7 @@ fn protocols(reports: &[Value]) -> Result<BTreeMap<String, (u64, u64)>> {
 }
 
 /// What `traffic report` says of the last hour.
-fn report(server: &Server, more: &[&str]) -> Result<Value> {
+pub(crate) fn report(server: &Server, more: &[&str]) -> Result<Value> {
     let url = server.url("t");
     let options = ["report", "--from", &url, "-qq", "--json", "-"];
     let output = server.traffic(&[&options, more].concat())?;

@@ -23,7 +23,12 @@ use traffic_tests::{
 
 use self::collectors::{Nfacctd, Nfcapd};
 
-const NFDUMP: &[Need] = &[Need::Program, Need::Tool("nfcapd"), Need::Tool("nfdump")];
+const NFDUMP: &[Need] = &[
+    Need::Program,
+    Need::Tool("nfcapd"),
+    Need::Tool("nfdump"),
+    Need::Tool("setpriv"),
+];
 const TSHARK: &[Need] = &[Need::Program, Need::Tool("tshark")];
 
 fn main() -> ExitCode {
@@ -35,12 +40,17 @@ fn main() -> ExitCode {
         ),
         Test::new(
             "nfdump_has_the_totals_of_a_capture",
-            &[Need::Capture, Need::Tool("nfcapd"), Need::Tool("nfdump")],
+            &[
+                Need::Capture,
+                Need::Tool("nfcapd"),
+                Need::Tool("nfdump"),
+                Need::Tool("setpriv"),
+            ],
             nfdump_has_the_totals_of_a_capture,
         ),
         Test::new(
             "pmacct_has_the_totals_of_a_file",
-            &[Need::Program, Need::Tool("nfacctd")],
+            &[Need::Program, Need::Tool("nfacctd"), Need::Tool("setpriv")],
             pmacct_has_the_totals_of_a_file,
         ),
         Test::new("tshark_reads_datagrams", TSHARK, tshark_reads_datagrams),
