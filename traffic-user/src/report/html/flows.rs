@@ -10,6 +10,24 @@ use crate::report::{
     number::{count, counted, seconds},
 };
 
+/// The columns behind that of the interface.
+const COLUMNS: [&str; 14] = [
+    "Protocol",
+    "Initiator",
+    "Responder",
+    "First packet",
+    "Duration",
+    "Packets",
+    "Packets back",
+    "Bytes",
+    "Bytes back",
+    "Flags",
+    "Flags back",
+    "Handshake",
+    "Response",
+    "End",
+];
+
 /// The largest flows, over the whole width.
 pub(super) fn flows(report: &Report) -> String {
     let Some(flows) = &report.flows else {
@@ -17,8 +35,10 @@ pub(super) fn flows(report: &Report) -> String {
     };
     let flags = |side: &FlowSideRow| side.tcp_flags.as_deref().map(initials).unwrap_or_default();
     let time = |time: Option<f64>| Cell::Text(time.map(seconds).unwrap_or_default());
+    let with_interfaces = FlowTable::names_interfaces(report);
     let rows = flows.rows.iter().map(|row| {
-        vec![
+        let interface = with_interfaces.then(|| Cell::Code(row.interface.clone()));
+        let cells = vec![
             Cell::Text(row.protocol.clone()),
             Cell::Code(FlowRow::end_point(&row.src, row.src_port)),
             Cell::Code(FlowRow::end_point(&row.dst, row.dst_port)),
@@ -33,27 +53,15 @@ pub(super) fn flows(report: &Report) -> String {
             time(row.handshake_s),
             time(row.response_s),
             Cell::Text(row.end.replace('_', " ")),
-        ]
+        ];
+        interface.into_iter().chain(cells).collect()
     });
+    let interface = with_interfaces.then_some("Interface");
+    let columns: Vec<&str> = interface.into_iter().chain(COLUMNS).collect();
     let table = Table {
         title: "Flows",
         note: &flows_note(flows),
-        columns: &[
-            "Protocol",
-            "Initiator",
-            "Responder",
-            "First packet",
-            "Duration",
-            "Packets",
-            "Packets back",
-            "Bytes",
-            "Bytes back",
-            "Flags",
-            "Flags back",
-            "Handshake",
-            "Response",
-            "End",
-        ],
+        columns: &columns,
         rows: rows.collect(),
     }
     .card();

@@ -80,6 +80,22 @@ fn what_is_not_known_says_why() {
 }
 
 #[test]
+fn flows_name_their_interface_where_there_are_several() {
+    let several = example::report();
+    let mut one = example::report();
+    one.interfaces.truncate(1);
+    let flows = |report| {
+        let page = render(report);
+        let (_, flows) = page.split_once("<h2>Flows</h2>").unwrap();
+        flows.split_once("</table>").unwrap().0.to_owned()
+    };
+    let interface = "<td class=\"code\"><bdi>veth0</bdi></td>";
+    assert!(flows(&several).contains(">Interface</th>"));
+    assert_eq!(flows(&several).matches(interface).count(), 5);
+    assert!(!flows(&one).contains("Interface") && !flows(&one).contains("veth0"));
+}
+
+#[test]
 fn strangers_cannot_write_markup() {
     let page = render(&example::hostile(HOSTILE));
     let honest = render(&example::report());
