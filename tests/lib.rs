@@ -24,6 +24,7 @@ mod need;
 pub mod netns;
 pub mod peer;
 pub mod program;
+pub mod prometheus;
 pub mod screen;
 pub mod stage;
 

@@ -10,6 +10,8 @@ mod replicas;
 mod report;
 mod tables;
 mod tls;
+#[path = "../written.rs"]
+mod written;
 
 use std::process::ExitCode;
 

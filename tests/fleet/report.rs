@@ -1,6 +1,6 @@
 //! Reports on many hosts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -42,10 +42,31 @@ pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<
     ensure!(has_pair, "{pairs:?}");
     let hosts = &all["source"]["hosts"];
     ensure!(hosts.as_array().map(Vec::len) == Some(3), "{hosts}");
+    page_names_hosts(&server)?;
     equal(&report(&server, &["--host", "two"])?, &own[1..2])?;
     let some = ["--host", "one", "--host", "three", "-i", VETH];
     let report = report(&server, &some)?;
     ensure!(protocols(&[report])? == protocols(&[own[0].clone(), own[2].clone()])?);
+    Ok(())
+}
+
+/// The page says of each flow on which host it was seen.
+fn page_names_hosts(server: &Server) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("report.html");
+    report(
+        server,
+        &["--html", file.to_str().context("a path is text")?],
+    )?;
+    let page = fs::read_to_string(&file)?;
+    let flows = page
+        .split_once("<h2>Flows</h2>")
+        .context("a table of flows")?
+        .1;
+    for host in ["one", "two", "three"] {
+        let cell = format!("<bdi>{host}:<wbr>{VETH}</bdi>");
+        ensure!(flows.contains(&cell), "{host}: {flows}");
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 mod collectors;
 mod frames;
 mod session;
+#[path = "../written.rs"]
+mod written;
 
 use std::{
     io::Read as _,

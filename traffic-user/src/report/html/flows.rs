@@ -36,13 +36,14 @@ pub(super) fn flows(report: &Report) -> String {
     let flags = |side: &FlowSideRow| side.tcp_flags.as_deref().map(initials).unwrap_or_default();
     let time = |time: Option<f64>| Cell::Text(time.map(seconds).unwrap_or_default());
     let with_interfaces = FlowTable::names_interfaces(report);
+    let clock = clock(report, flows);
     let rows = flows.rows.iter().map(|row| {
         let interface = with_interfaces.then(|| Cell::Code(row.interface.clone()));
         let cells = vec![
             Cell::Text(row.protocol.clone()),
             Cell::Code(FlowRow::end_point(&row.src, row.src_port)),
             Cell::Code(FlowRow::end_point(&row.dst, row.dst_port)),
-            Cell::Text(clock_time(&row.first)),
+            Cell::Text(clock(&row.first)),
             Cell::Text(seconds(row.duration_s)),
             Cell::Count(row.forward.packets),
             Cell::Count(row.reverse.packets),
@@ -66,6 +67,21 @@ pub(super) fn flows(report: &Report) -> String {
     }
     .card();
     format!("<div class=\"wide\">\n{table}</div>\n")
+}
+
+/// How the table tells times: without the day where it is the report's.
+fn clock(report: &Report, flows: &FlowTable) -> fn(&str) -> String {
+    let day = |time: &str| time.split_once('T').map(|(day, _)| day.to_owned());
+    let started = report.started.as_deref().and_then(day);
+    if flows.rows.iter().all(|row| day(&row.first) == started) {
+        |time| {
+            let time = clock_time(time);
+            let of_day = time.split_once(' ').map(|(_, of_day)| of_day.to_owned());
+            of_day.unwrap_or(time)
+        }
+    } else {
+        clock_time
+    }
 }
 
 /// `SFPA` for `SYN FIN PSH ACK`: every flag has an initial of its own.

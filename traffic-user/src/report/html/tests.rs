@@ -93,6 +93,10 @@ fn flows_name_their_interface_where_there_are_several() {
     assert!(flows(&several).contains(">Interface</th>"));
     assert_eq!(flows(&several).matches(interface).count(), 5);
     assert!(!flows(&one).contains("Interface") && !flows(&one).contains("veth0"));
+    // The day is told where it is another than the report's.
+    assert!(flows(&one).contains("<bdi>12:00:01 UTC</bdi>"));
+    one.started = Some("2026-02-28T23:59:00.000000000Z".to_owned());
+    assert!(flows(&one).contains("<bdi>2026-03-01 12:00:01 UTC</bdi>"));
 }
 
 #[test]
