@@ -23,15 +23,24 @@ pub fn command(namespace: Option<&str>, program: impl AsRef<OsStr>) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::process::ExitStatusExt, thread};
+    use std::{fs, os::unix::process::ExitStatusExt, process::Child, thread, time::Duration};
 
     use super::*;
+    use crate::wait_until;
+
+    /// Starts a peer, and waits until it is the program.
+    fn start() -> Child {
+        let child = command(None, "sleep").arg("60").spawn().unwrap();
+        let name = format!("/proc/{}/comm", child.id());
+        let runs = || fs::read_to_string(&name).is_ok_and(|name| name == "sleep\n");
+        wait_until("the program", Duration::from_secs(20), runs).unwrap();
+        child
+    }
 
     #[test]
     fn a_peer_dies_with_what_started_it() {
-        let start = || command(None, "sleep").arg("60").spawn();
-        let started = thread::spawn(start).join().unwrap();
-        let status = started.unwrap().wait().unwrap();
+        let mut started = thread::spawn(start).join().unwrap();
+        let status = started.wait().unwrap();
         assert_eq!(status.signal(), Some(9), "{status}");
     }
 }

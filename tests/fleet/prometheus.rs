@@ -3,7 +3,6 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use traffic_tests::{
     lan::Lan,
     netns::VETH,

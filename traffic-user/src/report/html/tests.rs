@@ -84,7 +84,7 @@ fn flows_name_their_interface_where_there_are_several() {
     let several = example::report();
     let mut one = example::report();
     one.interfaces.truncate(1);
-    let flows = |report| {
+    let flows = |report: &Report| {
         let page = render(report);
         let (_, flows) = page.split_once("<h2>Flows</h2>").unwrap();
         flows.split_once("</table>").unwrap().0.to_owned()
