@@ -129,6 +129,8 @@ struct Reading {
     opened: usize,
     interfaces: Vec<(Interface, LinkType)>,
     log: Option<PacketLog>,
+    /// What the log calls the interfaces; those without a packet so far may be missing.
+    names: Vec<String>,
     /// Where flows go that end.
     exporter: Option<Exporter>,
     notes: Vec<String>,
@@ -158,6 +160,7 @@ impl Reading {
             opened: 0,
             interfaces: Vec::new(),
             log: PacketLog::create(args.output.packets.as_deref())?,
+            names: Vec::new(),
             exporter: ipfix::open(&args.output.flows, Overflow::Wait)?,
             notes: only.into_iter().collect(),
             sandbox: None,
@@ -232,6 +235,9 @@ impl Reading {
             let name = interface_name(path, frame.interface_name);
             extract.frame(record.interface(), &name, frame)?;
         }
+        if self.log.is_some() {
+            self.learn_name(path, record.interface(), frame);
+        }
         let wants_excerpt = headers.wants_excerpt();
         self.batch.push(record);
         if wants_excerpt || self.batch.len() == BATCH {
@@ -243,6 +249,16 @@ impl Reading {
         Ok(())
     }
 
+    fn learn_name(&mut self, path: &Path, interface: u16, frame: &FileFrame<'_>) {
+        let interface = usize::from(interface);
+        if self.names.len() <= interface {
+            self.names.resize(interface + 1, String::new());
+        }
+        if self.names[interface].is_empty() {
+            self.names[interface] = interface_name(path, frame.interface_name).into_owned();
+        }
+    }
+
     /// Gives the stages what was gathered.
     fn settle(&mut self) {
         self.stages.packets(&self.batch);
@@ -250,7 +266,7 @@ impl Reading {
             ipfix::export(&mut self.stages, exporter);
         }
         if let Some(log) = &mut self.log {
-            log.write(&self.batch, &[]);
+            log.write(&self.batch, &self.names);
         }
         self.batch.clear();
     }

@@ -95,6 +95,7 @@ fn what_is_written_agrees_with_the_schemas() {
         );
     }
     assert_eq!(lines[0]["protocol"], "dns");
+    assert_eq!(lines[0]["interface"], "a.pcap");
     assert_eq!(lines[0]["src"], "10.0.0.1");
     assert_eq!(lines[0]["dst_port"], 53);
     assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.000000000Z");
