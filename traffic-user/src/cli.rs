@@ -5,17 +5,14 @@ mod extcap;
 mod files;
 mod fleet;
 mod flows;
+mod output;
 mod pages;
 mod print;
 mod sandbox;
 mod service;
-mod size;
+mod value;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 
@@ -28,16 +25,13 @@ pub use extcap::{ExtcapArgs, ExtcapCli};
 pub use files::{Compression, Condition, FileArgs};
 pub use fleet::{ExportArgs, FleetArgs, FleetCommand, InitArgs, Moment, ReportArgs};
 pub use flows::FlowArgs;
+pub use output::{OutputArgs, Plot, ThemeArg};
 pub use pages::{completions, manual};
 pub use print::{PrintArgs, PrintStyleArgs};
 pub use sandbox::{FileModeArgs, SandboxArgs};
 pub use service::{InstallArgs, RemoveArgs, ServiceAction, ServiceArgs, ServicePlace};
 
-use self::size::parse_bytes;
-use crate::{
-    findings::{Findings, Thresholds},
-    report::chart::{ChartKind, SIDES},
-};
+use self::value::{parse_address, parse_buffer_size, parse_duration, parse_percentage};
 
 /// Captures, counts and reports packets that eBPF programs classify in the kernel.
 ///
@@ -291,81 +285,6 @@ pub struct ReadArgs {
     pub output: OutputArgs,
 }
 
-/// Outputs that live captures and files share.
-#[derive(Args, Clone, Debug)]
-pub struct OutputArgs {
-    /// Packets kept in memory, newest first to stay.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub history: usize,
-    /// Bars of the histogram.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub bins: u32,
-    /// Rows of each table.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub top: usize,
-    /// Write a picture to this file, `.png` or `.svg`; repeat for several. Kinds: histogram (also
-    /// when none is named), throughput, protocols, sizes, sources.
-    #[arg(long, value_name = "[KIND=]FILE", value_parser = parse_plot)]
-    pub plot: Vec<Plot>,
-    /// Width and height of pictures in pixels.
-    #[arg(long, value_name = "WxH", default_value = "800x600", value_parser = parse_size)]
-    pub plot_size: (u32, u32),
-    /// Colours of pictures.
-    #[arg(long, value_enum, default_value_t = ThemeArg::Light)]
-    pub theme: ThemeArg,
-    /// Write the report as one self-contained page; repeat for several.
-    #[arg(long, value_name = "FILE")]
-    pub html: Vec<PathBuf>,
-    /// Write the report as JSON; `-` is stdout; repeat for several.
-    #[arg(long, value_name = "FILE")]
-    pub json: Vec<PathBuf>,
-    /// Write every table of the report as a CSV file into this directory.
-    #[arg(long, value_name = "DIR")]
-    pub csv: Option<PathBuf>,
-    /// Write a line of JSON for every packet whose summary arrives; `-` is stdout.
-    #[arg(long, value_name = "FILE")]
-    pub packets: Option<PathBuf>,
-    /// Who may read them.
-    #[command(flatten)]
-    pub file_mode: FileModeArgs,
-    /// Do not look for scans, floods and other findings.
-    #[arg(long)]
-    pub no_findings: bool,
-    /// From where on something is a finding, as `NAME=VALUE`: `docs/findings.md` lists the names;
-    /// repeat for several.
-    #[arg(long = "finding-threshold", value_name = "NAME=VALUE", value_parser = parse_threshold)]
-    pub finding_thresholds: Vec<(String, u64)>,
-    /// Flows.
-    #[command(flatten)]
-    pub flows: FlowArgs,
-    /// Open the HTML report in the browser.
-    #[arg(long)]
-    pub open: bool,
-    /// No progress and no notes; twice: no analysis either, errors only.
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub quiet: u8,
-    /// Say more; twice: also why packets could not be parsed, and the verifier's words.
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-}
-
-impl OutputArgs {
-    /// The detectors that are asked for.
-    ///
-    /// # Panics
-    /// Never: names of thresholds were checked as they were parsed.
-    #[must_use]
-    pub fn findings(&self) -> Option<Findings> {
-        let mut thresholds = Thresholds::default();
-        for (name, value) in &self.finding_thresholds {
-            thresholds
-                .set(name, *value)
-                .expect("the name was checked as it was parsed");
-        }
-        (!self.no_findings).then(|| Findings::new(thresholds))
-    }
-}
-
 /// Arguments with which a capture goes on until they, or a signal, end it.
 const ROTATION: [(&str, ArgPredicate, &str); 5] = [
     ("to", ArgPredicate::IsPresent, "0"),
@@ -377,24 +296,6 @@ const ROTATION: [(&str, ArgPredicate, &str); 5] = [
 
 /// tcpdump's default snapshot length.
 pub const DEFAULT_SNAPLEN: u32 = 262_144;
-
-/// `--plot`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plot {
-    /// What it shows.
-    pub kind: ChartKind,
-    /// Where it goes.
-    pub path: PathBuf,
-}
-
-/// `--theme`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ThemeArg {
-    /// Dark on white.
-    Light,
-    /// Light on near-black.
-    Dark,
-}
 
 /// `--hook`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -441,108 +342,6 @@ pub enum ProtocolArg {
     All,
 }
 
-/// Reads `top.png`, `sources=top.png`. A name before `=` that is no kind belongs to the path.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "what clap asks of a parser that may fail"
-)]
-fn parse_plot(text: &str) -> Result<Plot, String> {
-    let kind = |name| match name {
-        "histogram" => Some(ChartKind::Histogram),
-        "throughput" => Some(ChartKind::Throughput),
-        "protocols" => Some(ChartKind::ProtocolShare),
-        "sizes" => Some(ChartKind::FrameSizes),
-        "sources" => Some(ChartKind::TopSources),
-        _ => None,
-    };
-    let named = text.split_once('=');
-    let named = named.and_then(|(name, path)| Some((kind(name)?, path)));
-    let (kind, path) = named.unwrap_or((ChartKind::default(), text));
-    Ok(Plot {
-        kind,
-        path: path.into(),
-    })
-}
-
-/// Reads `1200x800`.
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let sides = text.split_once(['x', 'X', '×']);
-    let sides = sides.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    let (width, height) = sides.ok_or("not WIDTHxHEIGHT (example: 1200x800)")?;
-    if SIDES.contains(&width) && SIDES.contains(&height) {
-        return Ok((width, height));
-    }
-    Err(format!(
-        "a side has {} to {} pixels",
-        SIDES.start(),
-        SIDES.end()
-    ))
-}
-
-/// Reads `syn_flood_pps=500`.
-fn parse_threshold(text: &str) -> Result<(String, u64), String> {
-    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
-    let value = value
-        .parse()
-        .map_err(|_| format!("{value} is not a whole number"))?;
-    Thresholds::default()
-        .set(name, value)
-        .map_err(|error| error.to_string())?;
-    Ok((name.to_owned(), value))
-}
-
-/// Reads `90`, `1.5s`, `250ms`, `5m`, `2h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("unknown unit {other} (allowed: ms, s, m, h)")),
-    };
-    let number: f64 = digits
-        .parse()
-        .map_err(|_| "not a time (examples: 60, 90s, 5m)".to_owned())?;
-    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
-}
-
-/// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `8080`.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let port = text
-        .strip_prefix("localhost:")
-        .or(text.strip_prefix(':'))
-        .unwrap_or(text);
-    if let Ok(port) = port.parse() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    text.parse()
-        .map_err(|_| "not an address (examples: 127.0.0.1:8080, [::1]:8080, 8080)".to_owned())
-}
-
-/// Reads `0`, `0.1`, `5%`.
-fn parse_percentage(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
-    number
-        .parse()
-        .ok()
-        .filter(|percentage| (0.0..=100.0).contains(percentage))
-        .ok_or_else(|| "not a percentage (0 to 100)".to_owned())
-}
-
-/// The smallest ring has room for some batches of summaries and for jumbo frames.
-const MIN_BUFFER_BYTES: u32 = 64 << 10;
-
-/// Reads `16M`, `4096` (KiB); rounds up to a power of two.
-fn parse_buffer_size(text: &str) -> Result<u32, String> {
-    let bytes = parse_bytes(text, 1 << 10, "16M, 4096")?;
-    Some(bytes)
-        .filter(|bytes| (1..=1 << 30).contains(bytes))
-        .and_then(|bytes| u32::try_from(bytes.next_power_of_two()).ok())
-        .map(|bytes| bytes.max(MIN_BUFFER_BYTES))
-        .ok_or_else(|| "a ring buffer holds 64K to 1G".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -551,65 +350,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn plots_have_kinds_and_sizes() {
-        let plot = |kind, path: &str| Plot {
-            kind,
-            path: path.into(),
-        };
-        for (text, expected) in [
-            ("a.png", plot(ChartKind::Histogram, "a.png")),
-            ("sources=a.png", plot(ChartKind::TopSources, "a.png")),
-            ("sizes=b=c.svg", plot(ChartKind::FrameSizes, "b=c.svg")),
-            ("run=1.svg", plot(ChartKind::Histogram, "run=1.svg")),
-        ] {
-            assert_eq!(parse_plot(text), Ok(expected));
-        }
-        assert_eq!(parse_size("1200x800"), Ok((1200, 800)));
-        for wrong in ["1200", "x", "0x600", "100x600", "9000x600", "-1x2"] {
-            assert!(parse_size(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        assert!(parse_duration("-1").is_err());
-        assert!(parse_duration("5 parsecs").is_err());
-    }
-
-    #[test]
-    fn a_port_alone_is_on_loopback() {
-        for text in ["8080", ":8080", "localhost:8080", "127.0.0.1:8080"] {
-            assert_eq!(parse_address(text), Ok(([127, 0, 0, 1], 8080).into()));
-        }
-        assert!(parse_address("[::1]:8080").is_ok_and(|address| address.is_ipv6()));
-        for text in ["example.org:80", "127.0.0.1", "70000", ""] {
-            assert!(parse_address(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn percentages_end_at_a_hundred() {
-        assert_eq!(parse_percentage("0"), Ok(0.0));
-        assert_eq!(parse_percentage("0.5%"), Ok(0.5));
-        for wrong in ["-1", "101", "NaN", "few"] {
-            assert!(parse_percentage(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn buffer_sizes_are_powers_of_two() {
-        assert_eq!(parse_buffer_size("16M"), Ok(16 << 20));
-        assert_eq!(parse_buffer_size("64"), Ok(64 << 10));
-        assert_eq!(parse_buffer_size("4"), Ok(64 << 10));
-        assert_eq!(parse_buffer_size("100K"), Ok(128 << 10));
-        assert!(parse_buffer_size("0").is_err());
-        assert!(parse_buffer_size("3G").is_err());
     }
 }

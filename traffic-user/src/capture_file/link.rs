@@ -62,6 +62,12 @@ impl LinkType {
         TABLE.iter().map(|&(number, ..)| Self(number))
     }
 
+    /// Whether frames of this type can be read.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        self.row().is_some()
+    }
+
     /// What `data`, a frame of this type, begins with; `None` where the link header does not fit,
     /// and for types that are not supported.
     #[must_use]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::size::parse_bytes;
+use super::value::parse_bytes;
 
 /// How frames are written.
 #[derive(Args, Clone, Debug, Default)]

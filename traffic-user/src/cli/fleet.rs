@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{OutputArgs, size::parse_bytes};
+use super::{OutputArgs, value::parse_bytes};
 use crate::fleet::{
     filter::Filter,
     target::{Target, is_name},
@@ -107,7 +107,7 @@ fn parse_moment(text: &str) -> Result<Moment, String> {
     let ago = match days {
         Some(days) if days <= MAX_DAYS => Duration::from_hours(24 * days),
         Some(_) => return Err(format!("more than {MAX_DAYS} days ago")),
-        None => super::parse_duration(text)?,
+        None => super::value::parse_duration(text)?,
     };
     Ok(Moment::Ago(ago))
 }
@@ -136,7 +136,8 @@ pub struct InitArgs {
     /// The database, as for `traffic capture --to`; with --cluster every server of the cluster.
     #[arg(long, value_name = "URL", required = true)]
     pub to: Vec<Target>,
-    /// Spread the rows over the shards of this cluster, as the servers' configuration names it.
+    /// Spread the rows over the shards of this cluster, as the servers' configuration names it;
+    /// replicated by the servers of each shard, where it tells them of a keeper.
     #[arg(long, value_name = "NAME", value_parser = parse_cluster)]
     pub cluster: Option<String>,
     /// Read the password from the first line of this file.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::parse_duration;
+use super::value::parse_duration;
 use crate::{flows::FlowSettings, ipfix::Collector};
 
 /// Cisco's active timeout.

@@ -118,8 +118,11 @@ impl LiveFilter {
 ///
 /// All of them are compiled before anything is read: that looks up names of hosts and ports, which a
 /// process that has given up its privileges may not do.
-pub(super) struct FileFilter {
-    expression: Option<String>,
+pub(super) struct FileFilter(Option<Compiled>);
+
+/// An expression, and for every link type that can be read its program, or why there is none.
+struct Compiled {
+    expression: String,
     programs: Vec<(LinkType, Result<Program, UsageError>)>,
 }
 
@@ -127,18 +130,15 @@ impl FileFilter {
     /// `None` takes every frame.
     ///
     /// # Errors
-    /// When the expression compiles for no link type: why not for Ethernet.
+    /// When the expression compiles for no link type: why not for Ethernet. When it names a host
+    /// that is unknown.
     pub(super) fn new(expression: Option<String>) -> Result<Self> {
-        let programs = expression.as_deref().map_or(Ok(Vec::new()), programs)?;
-        Ok(Self {
-            expression,
-            programs,
-        })
+        Ok(Self(expression.map(Compiled::new).transpose()?))
     }
 
     /// The expression, if there is one.
     pub(super) fn expression(&self) -> Option<&str> {
-        self.expression.as_deref()
+        self.0.as_ref().map(|compiled| compiled.expression.as_str())
     }
 
     /// Whether the filter takes a frame.
@@ -146,54 +146,66 @@ impl FileFilter {
     /// # Errors
     /// When the expression does not compile for the frame's link type.
     pub(super) fn takes(&self, frame: &FileFrame<'_>) -> Result<bool> {
-        let program = self.program(frame.link_type)?;
-        Ok(program.is_none_or(|program| program.matches(frame.data, frame.wire_len)))
+        let Some(compiled) = &self.0 else {
+            return Ok(true);
+        };
+        let program = compiled.program(frame.link_type)?;
+        Ok(program.matches(frame.data, frame.wire_len))
     }
 
-    /// Says whether frames of a link type can be filtered, also where there are none.
+    /// Says whether frames of a link type can be filtered, also where there are none. Types that
+    /// cannot be read have no frames to filter.
     ///
     /// # Errors
     /// When the expression does not compile for it.
     pub(super) fn check(&self, link_type: LinkType) -> Result<()> {
-        self.program(link_type).map(drop)
-    }
-
-    /// The program for a link type; `None` takes every frame.
-    fn program(&self, link_type: LinkType) -> Result<Option<&Program>> {
-        let mut programs = self.programs.iter();
-        match programs.find(|(known, _)| *known == link_type) {
-            None => Ok(None),
-            Some((_, Ok(program))) => Ok(Some(program)),
-            Some((_, Err(UsageError(reason)))) => Err(UsageError(reason.clone()).into()),
+        match &self.0 {
+            Some(compiled) if link_type.is_readable() => compiled.program(link_type).map(drop),
+            _ => Ok(()),
         }
     }
 }
 
-/// A program, or why there is none, for every link type that can be read.
-///
-/// # Errors
-/// When there is none at all: why not for Ethernet.
-fn programs(expression: &str) -> Result<Vec<(LinkType, Result<Program, UsageError>)>> {
-    let mut programs = Vec::new();
-    let mut refusal = None;
-    for link_type in LinkType::readable() {
-        let program = match compile(expression, link_type) {
-            Ok(program) => Ok(program),
-            Err(error) => Err(error.downcast::<UsageError>()?),
-        };
-        if let Err(UsageError(reason)) = &program {
-            refusal.get_or_insert_with(|| reason.clone());
-            // A name that is unknown is so for every link type, and to ask again may take long.
-            if reason.contains("unknown host") {
-                break;
+impl Compiled {
+    fn new(expression: String) -> Result<Self> {
+        let mut programs = Vec::new();
+        for link_type in LinkType::readable() {
+            let program = match compile(&expression, link_type) {
+                Ok(program) => Ok(program),
+                Err(error) => Err(error.downcast::<UsageError>()?),
+            };
+            if let Err(UsageError(reason)) = &program
+                && reason.contains("unknown host")
+            {
+                // It is so for every link type, and to ask again may take long.
+                return Err(UsageError(reason.clone()).into());
             }
+            programs.push((link_type, program));
         }
-        programs.push((link_type, program));
+        let compiled = Self {
+            expression,
+            programs,
+        };
+        if compiled
+            .programs
+            .iter()
+            .all(|(_, program)| program.is_err())
+        {
+            compiled.program(LinkType::ETHERNET)?;
+        }
+        Ok(compiled)
     }
-    match refusal {
-        Some(reason) if programs.iter().all(|(_, program)| program.is_err()) => {
-            Err(UsageError(reason).into())
+
+    /// The program for a link type.
+    ///
+    /// # Errors
+    /// When the expression does not compile for it.
+    fn program(&self, link_type: LinkType) -> Result<&Program> {
+        let mut programs = self.programs.iter();
+        match programs.find(|(known, _)| *known == link_type) {
+            Some((_, Ok(program))) => Ok(program),
+            Some((_, Err(UsageError(reason)))) => Err(UsageError(reason.clone()).into()),
+            None => Err(UsageError(format!("frames of link type {link_type} are not read")).into()),
         }
-        _ => Ok(programs),
     }
 }

@@ -20,7 +20,8 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct LiveFlow {
     pub(super) key: FlowKey,
     sides: [LiveSide; 2],
-    initiator: Side,
+    /// `None` where only the times of the packets tell.
+    known_initiator: Option<Side>,
     is_closed: bool,
 }
 
@@ -61,12 +62,10 @@ const EMPTY: LiveSide = LiveSide {
 impl LiveFlow {
     /// A flow that begins with `record`.
     pub(super) fn new(key: FlowKey, side: Side, record: &PacketRecord) -> Self {
-        let flags = record.headers().read_tcp_flags().unwrap_or(0);
-        let answers = flags & (SYN | ACK) == SYN | ACK;
         let mut flow = Self {
             key,
             sides: [EMPTY; 2],
-            initiator: if answers { 1 - side } else { side },
+            known_initiator: None,
             is_closed: false,
         };
         flow.add(side, record);
@@ -90,6 +89,9 @@ impl LiveFlow {
         this.last_ns = this.last_ns.max(time_ns);
         let Some(flags) = flags else { return false };
         this.add_tcp(flags, time_ns);
+        if flags & (SYN | ACK) == SYN | ACK {
+            self.known_initiator.get_or_insert(1 - side);
+        }
         let was_closed = self.is_closed;
         let [low, high] = &self.sides;
         self.is_closed |= flags & RST != 0 || low.tcp_flags & high.tcp_flags & FIN != 0;
@@ -159,14 +161,23 @@ impl LiveFlow {
         }
     }
 
+    /// Who began: the first packet by its time, because batches of several CPUs interleave.
+    fn initiator(&self) -> Side {
+        let [low, high] = &self.sides;
+        self.known_initiator
+            .unwrap_or(Side::from(high.first_ns < low.first_ns))
+    }
+
     /// Begins the next part of the same flow, without a packet.
     pub(super) fn restart(&mut self) {
+        self.known_initiator = Some(self.initiator());
         self.sides = [EMPTY; 2];
     }
 
     /// The flow as others take it.
     pub(super) fn record(&self, end: Option<EndReason>) -> FlowRecord {
-        let (forward, reverse) = (self.initiator, 1 - self.initiator);
+        let forward = self.initiator();
+        let reverse = 1 - forward;
         let [vlan, inner_vlan] = self.key.vlans();
         FlowRecord {
             interface: self.key.interface(),
@@ -185,16 +196,20 @@ impl LiveFlow {
         }
     }
 
+    /// The initiator's side, then the other.
+    fn in_order(&self) -> [&LiveSide; 2] {
+        let initiator = self.initiator();
+        [&self.sides[initiator], &self.sides[1 - initiator]]
+    }
+
     fn handshake_ns(&self) -> Option<u64> {
-        let asks = &self.sides[self.initiator];
-        let answers = &self.sides[1 - self.initiator];
+        let [asks, answers] = self.in_order();
         let seen = asks.syn_ns <= answers.syn_ns && answers.syn_ns <= asks.ack_ns;
         (seen && asks.ack_ns != NEVER).then(|| asks.ack_ns - asks.syn_ns)
     }
 
     fn response_ns(&self) -> Option<u64> {
-        let asks = &self.sides[self.initiator];
-        let answers = &self.sides[1 - self.initiator];
+        let [asks, answers] = self.in_order();
         let is_tcp = self.key.ip_proto() == 6;
         if is_tcp && asks.syn_ns == NEVER {
             return None;

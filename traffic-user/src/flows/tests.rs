@@ -112,6 +112,24 @@ fn silence_ends_a_flow_with_and_without_packets_after_it() {
 }
 
 #[test]
+fn who_sent_first_began_though_another_cpu_hands_up_the_answer_first() {
+    for arrival in [[0, 1], [1, 0]] {
+        let mut flows = flows(settings());
+        let packets = [
+            udp(2, 1, 4000, 53).at(START),
+            udp(1, 2, 53, 4000).egress().at(START + 1000),
+        ];
+        for index in arrival {
+            flows.add(&packets[index].record());
+        }
+        flows.finish();
+        let ended = ended(&mut flows);
+        assert_eq!(ended[0].src_port, 4000);
+        assert_eq!(ended[0].response_ns, Some(1000));
+    }
+}
+
+#[test]
 fn the_active_timeout_cuts_and_the_initiator_stays() {
     let mut flows = flows(FlowSettings {
         active: Duration::from_secs(10),

@@ -1,16 +1,17 @@
 //! Puts the report together from what the stages found and what is known about the run.
 
+mod measured;
 mod notes;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use traffic_ebpf::{
-    protocol::Protocol,
-    tally::{Count, Tally},
-};
+use traffic_ebpf::{protocol::Protocol, tally::Count};
 
-use self::notes::{findings_note, notes, tables_note};
+use self::{
+    measured::{Measured, measure},
+    notes::{findings_note, notes, tables_note},
+};
 use super::{
     AddressRow, DnsRow, DnsSummary, Estimate, Finding, FlagsRow, InterfaceRow, Ledger, MaxMissed,
     ProtocolRow, Rates, Report, SizeRange, Sizes, Source, Timeline, Totals, VlanRow, estimate,
@@ -23,7 +24,7 @@ use crate::{
     dns::{DnsTable, Question},
     findings::{Findings, Seen},
     flows::Flows,
-    ledger::{Account, Frames, Summaries},
+    ledger::Account,
     record::tcp_flag_names,
     sandbox::Sandbox,
     snapshot::Snapshot,
@@ -146,32 +147,7 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         totals,
     } = stages;
     let tables = analysis.tables(run.top);
-    let evicted = history.evicted();
-    let (measured, account) = match &run.totals {
-        RunTotals::Kernel(live) => measure(live, run.bins, tables.records, evicted),
-        RunTotals::Files { seen, filtered_out } => {
-            let totals = totals.clone().unwrap_or_default();
-            let measured = Measured {
-                started_ns: tables.times_ns.map(|(first, _)| first),
-                duration_ns: tables.times_ns.map_or(0, |(first, last)| last - first),
-                bars: totals.timeline.bars(run.bins),
-                counts: totals.counts,
-                wire: None,
-            };
-            let account = files_account(*seen, *filtered_out, &measured, tables.records, evicted);
-            (measured, account)
-        }
-        RunTotals::Stored(stored) => {
-            let measured = Measured {
-                started_ns: Some(stored.started_ns),
-                duration_ns: stored.duration_ns,
-                counts: stored.counts.clone(),
-                bars: stored.bars.clone(),
-                wire: None,
-            };
-            (measured, stored.account)
-        }
-    };
+    let (measured, account) = measure(&run, totals.as_ref(), &tables, history.evicted());
     let ledger = account.balance();
     let (found, omitted) = findings.as_ref().map(Findings::found).unwrap_or_default();
     let mut report = Report {
@@ -221,76 +197,6 @@ pub fn so_far(stages: &mut Stages, run: Run) -> Report {
         estimate::scale(&mut report, sample);
     }
     report
-}
-
-/// Totals and bars, whoever counted them.
-struct Measured {
-    started_ns: Option<u64>,
-    duration_ns: u64,
-    counts: Counts,
-    bars: Bars,
-    wire: Option<Count>,
-}
-
-fn measure(live: &Live, bins: u32, delivered: u64, evicted: u64) -> (Measured, Account) {
-    let snapshot = &live.snapshot;
-    let counts = Counts::from_kernel(&snapshot.places, &snapshot.numbered);
-    let bars = Bars::from_slots(
-        &snapshot.shape,
-        snapshot.slots.iter().copied(),
-        &snapshot.slot_numbered,
-        live.duration_ns,
-        bins,
-    );
-    let tally = |tally| snapshot.tally(tally);
-    let account = Account {
-        seen: tally(Tally::Seen),
-        filtered_out: tally(Tally::FilteredOut),
-        matched: tally(Tally::Matched),
-        unparsed: counts.of(|protocol| protocol == Protocol::Unparsed),
-        summaries: live.summaries.then(|| Summaries {
-            delivered,
-            lost: snapshot.summaries_lost(),
-        }),
-        frames: live.written.map(|written| Frames {
-            sampled_out: tally(Tally::FramesSampledOut),
-            written: written.frames,
-            ring_full: tally(Tally::FramesLost),
-            write_failed: written.failed,
-        }),
-        excerpts_lost: tally(Tally::ExcerptsLost),
-        history_evicted: evicted,
-        is_running: live.is_running,
-    };
-    let measured = Measured {
-        started_ns: Some(live.started_ns),
-        duration_ns: live.duration_ns,
-        counts,
-        bars,
-        wire: live.wire,
-    };
-    (measured, account)
-}
-
-/// The reader counted what it read, [`Counts`] what matched, and the tables what they were given.
-fn files_account(
-    seen: u64,
-    filtered_out: u64,
-    measured: &Measured,
-    delivered: u64,
-    history_evicted: u64,
-) -> Account {
-    Account {
-        seen,
-        filtered_out,
-        matched: measured.counts.total().packets,
-        unparsed: measured
-            .counts
-            .of(|protocol| protocol == Protocol::Unparsed),
-        summaries: Some(Summaries { delivered, lost: 0 }),
-        history_evicted,
-        ..Account::default()
-    }
 }
 
 fn interfaces(interfaces: &[Interface], counts: &Counts) -> Vec<InterfaceRow> {

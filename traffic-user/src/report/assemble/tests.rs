@@ -1,7 +1,7 @@
 use traffic_ebpf::{
     parse::{Link, ParseError},
     record::Summary,
-    tally::{Counters, NumberedKey, version_index},
+    tally::{Counters, NumberedKey, Tally, version_index},
     timeline::{Shape, SlotCounts},
 };
 

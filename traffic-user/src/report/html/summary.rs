@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Escaped, account::ONLY_COUNTERS, clock_time};
 use crate::report::{
     Report,
-    number::{bits_per_second, bytes, count, counted, packets_per_second, seconds},
+    number::{bits_per_second, bytes, count, counted, per_second, seconds},
 };
 
 pub(super) fn key_figures(report: &Report) -> String {
@@ -28,13 +28,13 @@ pub(super) fn key_figures(report: &Report) -> String {
         ("Duration", seconds(report.duration_s), String::new()),
         (
             "Mean rate",
-            format!("{about}{}", packets_per_second(rates.mean_pps)),
-            bits_per_second(rates.mean_bps),
+            format!("{about}{}", per_second(rates.mean_pps)),
+            format!("packets, {}", bits_per_second(rates.mean_bps)),
         ),
         (
             "Peak rate",
-            format!("{about}{}", packets_per_second(rates.peak_pps)),
-            bits_per_second(rates.peak_bps),
+            format!("{about}{}", per_second(rates.peak_pps)),
+            format!("packets, {}", bits_per_second(rates.peak_bps)),
         ),
         unique_sources(report),
     ];
