@@ -328,7 +328,7 @@ fn capable_copy(directory: &Path) -> Result<PathBuf> {
 }
 
 /// `program` as `nobody`, who may lock so much memory: KiB, or `unlimited`, where that may be set.
-fn as_nobody(stage: &Stage, memory: &str, program: &Path) -> Command {
+fn as_nobody(stage: &FileStage, memory: &str, program: &Path) -> Command {
     const SCRIPT: &str = "ulimit -l \"$0\"; \
         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
     let mut command = stage.pair.left.command("sh");
@@ -338,7 +338,7 @@ fn as_nobody(stage: &Stage, memory: &str, program: &Path) -> Command {
 
 /// Before Linux 5.11 maps are locked memory. What the diagnosis says of it, a capture says as well.
 fn locked_memory_binds_as_the_diagnosis_says() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let program = capable_copy(stage.directory.path())?;
     let run = |args: &[&str]| as_nobody(&stage, "64", &program).args(args).output();
     let diagnosis = run(&["doctor", "-i", VETH, "--json"])?;
