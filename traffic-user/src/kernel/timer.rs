@@ -33,7 +33,7 @@ impl Timer {
         // lives.
         let registered =
             unsafe { AsyncFd::register_with_interest(timer.into(), Interest::READABLE) };
-        Ok(Self(registered.map_err(io::Error::from)?))
+        Ok(Self(registered?))
     }
 
     /// Waits for the next expiry. Several that nobody waited for are one.
