@@ -1,5 +1,7 @@
 //! Debian's ClickHouse server with a configuration of its own, on loopback.
 
+mod cluster;
+
 use std::{
     fs,
     net::TcpListener,
@@ -15,7 +17,8 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{need, netns::Namespace, program, wait_until};
+pub use self::cluster::Cluster;
+use crate::{need, netns::Namespace, peer, program, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -38,6 +41,8 @@ pub struct Ports {
     pub http: u16,
     /// Between servers.
     pub native: u16,
+    /// Between replicas.
+    pub replicas: u16,
 }
 
 impl Ports {
@@ -49,10 +54,12 @@ impl Ports {
         let held = [
             TcpListener::bind("127.0.0.1:0")?,
             TcpListener::bind("127.0.0.1:0")?,
+            TcpListener::bind("127.0.0.1:0")?,
         ];
         Ok(Self {
             http: held[0].local_addr()?.port(),
             native: held[1].local_addr()?.port(),
+            replicas: held[2].local_addr()?.port(),
         })
     }
 }
@@ -75,7 +82,15 @@ impl Server {
         let directory = directory.canonicalize()?;
         let ports = Ports::free()?;
         configure(&directory, ports, "127.0.0.1", "")?;
-        Self::configured(directory, ports, None, None)
+        let mut server = Self {
+            directory,
+            _temporary: None,
+            ports,
+            namespace: None,
+            process: None,
+        };
+        server.resume()?;
+        Ok(server)
     }
 
     /// Starts a server that also speaks TLS, with these files; beside it the port of that.
@@ -99,31 +114,17 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_within(namespace: &Namespace) -> Result<Self> {
-        Self::with(Ports::free()?, Some(namespace.name().to_owned()), "")
+        Self::with(Ports::free()?, Some(namespace.name()), "")
     }
 
-    /// Starts servers that know each other as the shards of a cluster of this name.
-    ///
-    /// # Errors
-    /// As [`Server::start`].
-    pub fn cluster(name: &str, shards: usize) -> Result<Vec<Self>> {
-        let ports: Vec<_> = (0..shards).map(|_| Ports::free()).collect::<Result<_>>()?;
-        let shard = |ports: &Ports| {
-            format!(
-                "<shard><internal_replication>true</internal_replication><replica>\
-                 <host>127.0.0.1</host><port>{}</port></replica></shard>",
-                ports.native
-            )
-        };
-        let shards: String = ports.iter().map(shard).collect();
-        let more = format!("<remote_servers><{name}>{shards}</{name}></remote_servers>");
-        ports
-            .iter()
-            .map(|ports| Self::with(*ports, None, &more))
-            .collect()
+    fn with(ports: Ports, namespace: Option<&str>, more: &str) -> Result<Self> {
+        let mut server = Self::prepare(ports, namespace, more)?;
+        server.resume()?;
+        Ok(server)
     }
 
-    fn with(ports: Ports, namespace: Option<String>, more: &str) -> Result<Self> {
+    /// A server with `more` in its configuration, which does not run yet.
+    fn prepare(ports: Ports, namespace: Option<&str>, more: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let listen = if namespace.is_some() {
             "0.0.0.0"
@@ -131,25 +132,13 @@ impl Server {
             "127.0.0.1"
         };
         configure(directory.path(), ports, listen, more)?;
-        let path = directory.path().to_owned();
-        Self::configured(path, ports, namespace, Some(directory))
-    }
-
-    fn configured(
-        directory: PathBuf,
-        ports: Ports,
-        namespace: Option<String>,
-        temporary: Option<TempDir>,
-    ) -> Result<Self> {
-        let mut server = Self {
-            directory,
-            _temporary: temporary,
+        Ok(Self {
+            directory: directory.path().to_owned(),
+            _temporary: Some(directory),
             ports,
-            namespace,
+            namespace: namespace.map(str::to_owned),
             process: None,
-        };
-        server.resume()?;
-        Ok(server)
+        })
     }
 
     /// Starts the server again, with its data and its ports.
@@ -157,13 +146,18 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn resume(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait()
+    }
+
+    fn spawn(&mut self) -> Result<()> {
         let root = need::tools().join("clickhouse");
         let libraries: Vec<_> = ["usr/lib", "lib"]
             .iter()
             .map(|lib| root.join(lib).join(triplet()).display().to_string())
             .collect();
-        let child = self
-            .command(&root.join("usr/sbin/clickhouse-server"))
+        let server = root.join("usr/sbin/clickhouse-server");
+        let child = peer::command(self.namespace.as_deref(), server)
             .arg("--config-file=config.xml")
             .current_dir(&self.directory)
             .env("LD_LIBRARY_PATH", libraries.join(":"))
@@ -173,6 +167,10 @@ impl Server {
             .spawn()
             .context("start clickhouse-server")?;
         self.process = Some(child);
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<()> {
         let ready = || self.query("SELECT 1").is_ok();
         wait_until("clickhouse-server", START_DEADLINE, ready)
     }
@@ -295,12 +293,14 @@ fn configure(directory: &Path, ports: Ports, listen: &str, more: &str) -> Result
     let config = format!(
         "<yandex><logger><level>warning</level><log>{here}/log</log>\
          <errorlog>{here}/errors</errorlog></logger>\
-         <http_port>{}</http_port><tcp_port>{}</tcp_port><listen_host>{listen}</listen_host>\
+         <http_port>{}</http_port><tcp_port>{}</tcp_port>\
+         <interserver_http_port>{}</interserver_http_port>\
+         <interserver_http_host>127.0.0.1</interserver_http_host><listen_host>{listen}</listen_host>\
          <path>{here}/data/</path><tmp_path>{here}/tmp/</tmp_path>\
          <users_config>users.xml</users_config><default_profile>default</default_profile>\
          <default_database>default</default_database><mark_cache_size>67108864</mark_cache_size>\
          <timezone>UTC</timezone>{more}</yandex>",
-        ports.http, ports.native
+        ports.http, ports.native, ports.replicas
     );
     let users = "<yandex><profiles><default/></profiles><users>\
          <default><password></password><networks><ip>::/0</ip></networks>\

@@ -17,11 +17,14 @@
 
 pub mod bpf;
 pub mod clickhouse;
+pub mod keeper;
 pub mod lan;
 pub mod ledger;
 mod need;
 pub mod netns;
+pub mod peer;
 pub mod program;
+pub mod prometheus;
 pub mod screen;
 pub mod stage;
 

@@ -32,6 +32,8 @@ pub enum Need {
     Capture,
     /// Debian's ClickHouse server, as `cargo xtask setup` unpacks it.
     ClickHouse,
+    /// Debian's ZooKeeper, likewise, and what runs it.
+    ZooKeeper,
     /// A current ClickHouse engine as a module of Python, likewise.
     Chdb,
     /// XDP programs that copy frames: what `-w` and filters at XDP take.
@@ -71,7 +73,8 @@ impl Need {
                 Self::Tool("ping"),
             ]),
             Self::Capture => first_missing(&[Self::Program, Self::Object, Self::VethPair]),
-            Self::ClickHouse => unpacked("clickhouse"),
+            Self::ClickHouse => unpacked("clickhouse").or_else(|| Self::Tool("setpriv").missing()),
+            Self::ZooKeeper => unpacked("zookeeper").or_else(|| Self::Tool("java").missing()),
             Self::Chdb => unpacked("chdb"),
             Self::XdpFrames => {
                 (!xdp_copies_frames()).then(|| "XDP that copies frames: Linux 5.18".to_owned())

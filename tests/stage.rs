@@ -1,14 +1,20 @@
 //! A silent link between two namespaces, and datagrams over it.
 
 use std::{
+    fs,
     net::{SocketAddr, UdpSocket},
+    path::PathBuf,
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
-use crate::netns::{Namespace, VETH, VethOptions, VethPair, Work};
+use crate::{
+    netns::{Namespace, VETH, VethOptions, VethPair, Work},
+    program::Capture,
+};
 
 /// Sends `count` datagrams from this thread.
 ///
@@ -122,5 +128,66 @@ impl Stage {
             }
             Ok(())
         })
+    }
+}
+
+/// A link without IPv6, which is silent, and a directory for capture files.
+#[derive(Debug)]
+pub struct FileStage {
+    /// The link.
+    pub pair: VethPair,
+    /// The directory.
+    pub directory: TempDir,
+}
+
+impl FileStage {
+    /// Makes both.
+    ///
+    /// # Errors
+    /// As [`VethPair::new`].
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            pair: VethPair::new(&VethOptions {
+                ipv6: false,
+                ..VethOptions::default()
+            })?,
+            directory: tempfile::tempdir()?,
+        })
+    }
+
+    /// A file of the directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// Starts a capture of every frame until it is stopped, with other arguments.
+    ///
+    /// # Errors
+    /// As [`Capture::start`].
+    pub fn capture(&self, args: &[&str]) -> Result<Capture> {
+        let until_stopped = ["-i", VETH, "-d", "0"];
+        Capture::start(&self.pair.left, &[&until_stopped[..], args].concat())
+    }
+
+    /// Sends `count` echo requests as fast as they are answered.
+    ///
+    /// # Errors
+    /// When one is not answered.
+    pub fn flood(&self, count: u32, bytes: u32) -> Result<()> {
+        let line = format!("ping -q -f -c {count} -s {bytes} 10.77.0.2");
+        self.pair.left.run(&line).map(drop)
+    }
+
+    /// Files of the directory by name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.directory.path())?;
+        let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
+        let mut paths = paths?;
+        paths.sort();
+        Ok(paths)
     }
 }

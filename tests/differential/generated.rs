@@ -2,6 +2,9 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
+#[path = "../../traffic-ebpf/src/parse/tests/packets.rs"]
+mod packets;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,6 +13,7 @@ use traffic_user::{
     record::Direction,
 };
 
+use self::packets::{chain, ipv4, ipv6};
 use crate::tshark_rules::{Example, RULES};
 
 /// Writes every frame of [`frames`] as it is.
@@ -274,14 +278,6 @@ fn arp() -> Vec<u8> {
     bytes
 }
 
-fn ipv4(proto: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = (20 + payload.len() as u16).to_be_bytes();
-    let mut bytes = vec![0x45, 0, high, low, 0x12, 0x34, 0, 0, 64, proto, 0, 0];
-    bytes.extend([10, 0, 0, 1, 10, 0, 0, 2]);
-    bytes.extend(payload);
-    bytes
-}
-
 fn ipv4_with_options(proto: u8, payload: &[u8]) -> Vec<u8> {
     let plain = ipv4(proto, payload);
     let (header, payload) = plain.split_at(20);
@@ -289,25 +285,6 @@ fn ipv4_with_options(proto: u8, payload: &[u8]) -> Vec<u8> {
     bytes[0] = 0x47;
     bytes[3] += 8;
     bytes
-}
-
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = (payload.len() as u16).to_be_bytes();
-    let mut bytes = vec![0x60, 0, 0, 0, high, low, next, 64];
-    bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-    bytes.extend(payload);
-    bytes
-}
-
-/// IPv6 with extension headers of 8 bytes.
-fn chain(extensions: &[u8], proto: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for next in extensions[1..].iter().copied().chain([proto]) {
-        bytes.extend([next, 0, 0, 0, 0, 0, 0, 0]);
-    }
-    bytes.extend(payload);
-    ipv6(extensions[0], &bytes)
 }
 
 fn tcp(src: u16, dst: u16) -> Vec<u8> {

@@ -7,8 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use traffic_tests::clickhouse::{Server, chdb};
+use traffic_tests::{
+    clickhouse::{Server, chdb},
+    prometheus::dashboard,
+};
 use traffic_user::fleet::{
+    cluster::{self, Cluster},
     features::{self, Features},
     parcel::Batch,
     query::Question,
@@ -16,10 +20,7 @@ use traffic_user::fleet::{
     table::{Bin, CaptureRow, Change, Rows, Table, TallyRow},
 };
 
-use crate::{
-    prometheus::dashboard,
-    tables::{batch_of, flows, init, store},
-};
+use crate::tables::{batch_of, flows, init, store};
 
 /// What runs on the current engine.
 const SCRIPT: &str = include_str!("chdb.py");
@@ -44,6 +45,7 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         ttl: true,
         token: true,
         window: true,
+        views: true,
     };
     let layout = Layout {
         database: "t".to_owned(),
@@ -82,10 +84,11 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         .collect();
     let made = steps.len();
     steps.extend(questions.iter().cloned());
+    steps.extend(of_clusters(&layout, &current));
     let answers = on_chdb(&steps)?;
     let probed: Value = serde_json::from_str(&answers[0])?;
     ensure!(
-        probed["ttl"] == 1 && probed["token"] == 1 && probed["window"] == 1,
+        ["ttl", "token", "window", "views"].map(|name| probed[name] == 1) == [true; 4],
         "{probed}"
     );
     for (question, current) in questions.iter().zip(&answers[made..]) {
@@ -93,7 +96,38 @@ pub(crate) fn every_statement_means_the_same_to_old_and_current_engines() -> Res
         let same = rows(&old)? == rows(current)? && !current.is_empty();
         ensure!(same, "{question}\nold: {old}\ncurrent: {current}");
     }
+    let of_clusters = made + questions.len();
+    for (statement, answer) in steps[of_clusters..].iter().zip(&answers[of_clusters..]) {
+        let lacks_keeper = answer == "NO_ZOOKEEPER";
+        ensure!(
+            !answer.is_empty() && lacks_keeper == statement.starts_with("CREATE"),
+            "{statement}\n{answer}"
+        );
+    }
     Ok(())
+}
+
+/// What is asked and made with a cluster. The engine on its own has none, and no keeper: it reads
+/// every statement, and refuses replicated tables for want of a keeper alone.
+fn of_clusters(layout: &Layout, current: &Features) -> Vec<String> {
+    let layout = Layout {
+        cluster: Some(Cluster {
+            name: "two".to_owned(),
+            is_replicated: true,
+        }),
+        ..layout.clone()
+    };
+    let statements = schema::statements(&layout, current);
+    let read = statements.iter().map(|one| format!("EXPLAIN AST {one}"));
+    let replicated = statements
+        .iter()
+        .filter(|one| one.contains("ENGINE = Replicated"));
+    let replicated = replicated.map(|one| one.replace("{shard}", "1").replace("{replica}", "a"));
+    [cluster::probe("two", "t")]
+        .into_iter()
+        .chain(read)
+        .chain(replicated)
+        .collect()
 }
 
 /// The statements of the dashboard, as Grafana would send them.

@@ -9,12 +9,8 @@ use traffic_tests::{
     netns::{VETH, VethOptions, VethPair},
     program::Capture,
 };
-use traffic_user::{
-    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
-    record::Direction,
-};
 
-use crate::{agent::ledger, tables::init};
+use crate::{agent::ledger, tables::init, written};
 
 /// Tags stay where libpcap looks for them.
 const LINK: VethOptions<'_> = VethOptions {
@@ -56,7 +52,7 @@ pub(crate) fn a_filter_selects_what_it_selects_in_a_capture_file() -> Result<()>
     let path = |name: &str| directory.path().join(name);
     let (sent, taken, spool) = (path("sent"), path("taken.pcapng"), path("spool"));
     let frames = frames();
-    write(&sent, &frames)?;
+    written::write(&sent, &frames, 1_700_000_000_000_000_000, 0)?;
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is text");
     let (url, taken, spool) = (server.url("t"), text(&taken)?, text(&spool)?);
     let options = ["-i", VETH, "--to", &url, "--spool", &spool, "-w", &taken];
@@ -118,22 +114,6 @@ fn count(file: &str, filter: &str) -> Result<u64> {
     number
         .parse()
         .with_context(|| format!("{filter}: {output:?}"))
-}
-
-fn write(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
-    let interface = InterfaceDescription::new("eth0", LinkType::ETHERNET);
-    let mut writer = CaptureWriter::create(path, &[interface])?;
-    for data in frames {
-        writer.write_frame(&Frame {
-            interface: 0,
-            timestamp_ns: 1_700_000_000_000_000_000,
-            wire_len: u32::try_from(data.len())?,
-            direction: Direction::Ingress,
-            dropped: 0,
-            data,
-        })?;
-    }
-    Ok(writer.finish(&[])?)
 }
 
 /// Questions and answers of several hosts over every protocol, without tags, with one and two.

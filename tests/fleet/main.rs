@@ -6,9 +6,12 @@ mod engines;
 mod filter;
 mod outage;
 mod prometheus;
+mod replicas;
 mod report;
 mod tables;
 mod tls;
+#[path = "../written.rs"]
+mod written;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,12 @@ const ENGINES: &[Need] = &[
     Need::Tool("python3"),
 ];
 const AGENTS: &[Need] = &[Need::Capture, Need::ClickHouse, Need::Tool("curl")];
+const REPLICAS: &[Need] = &[
+    Need::Capture,
+    Need::ClickHouse,
+    Need::ZooKeeper,
+    Need::Tool("curl"),
+];
 const TLS: &[Need] = &[
     Need::Program,
     Need::ClickHouse,
@@ -33,6 +42,7 @@ const PROMETHEUS: &[Need] = &[
     Need::Capture,
     Need::Tool("prometheus"),
     Need::Tool("promtool"),
+    Need::Tool("setpriv"),
 ];
 const FILTER: &[Need] = &[
     Need::Capture,
@@ -81,6 +91,21 @@ const TESTS: &[Test<'_>] = &[
         "two_shards_are_one_table",
         SERVER,
         cluster::two_shards_are_one_table,
+    ),
+    Test::new(
+        "replicas_without_a_keeper_are_refused",
+        SERVER,
+        cluster::replicas_without_a_keeper_are_refused,
+    ),
+    Test::new(
+        "a_batch_that_goes_to_two_replicas_is_stored_once",
+        REPLICAS,
+        replicas::a_batch_that_goes_to_two_replicas_is_stored_once,
+    ),
+    Test::new(
+        "a_replica_that_goes_and_comes_back_misses_nothing",
+        REPLICAS,
+        replicas::a_replica_that_goes_and_comes_back_misses_nothing,
     ),
     Test::new(
         "every_statement_means_the_same_to_old_and_current_engines",

@@ -1,17 +1,13 @@
 //! One Prometheus that scrapes three hosts, with the rules and the dashboard of this repository.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use traffic_tests::{
     lan::Lan,
-    netns::{Namespace, VETH},
+    netns::VETH,
     program::Capture,
+    prometheus::{Prometheus, dashboard, is_about_the_malformed, queries},
     wait_until,
 };
 
@@ -21,11 +17,6 @@ use crate::agent::{DEADLINE, ping};
 const PINGS: [(usize, usize, u32); 3] = [(0, 1, 30), (1, 2, 40), (2, 0, 50)];
 const HOSTS: [&str; 3] = ["one", "two", "three"];
 
-/// A file of `dashboards/`.
-pub(crate) fn dashboard(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards")).join(name)
-}
-
 pub(crate) fn one_prometheus_tells_what_three_hosts_count() -> Result<()> {
     let lan = Lan::new(3)?;
     let mut captures = Vec::new();
@@ -34,8 +25,8 @@ pub(crate) fn one_prometheus_tells_what_three_hosts_count() -> Result<()> {
         let options = ["-i", VETH, "--listen", &address, "--token", "letmein"];
         captures.push(Capture::start(host, &options)?);
     }
-    let server = Prometheus::start(&lan.bridge)?;
-    server.wait_for("count(up == 1)", |value| value >= 3.0)?;
+    let server = Prometheus::start(&lan.bridge, &configuration())?;
+    wait_for(&server, "count(up == 1)", |value| value >= 3.0)?;
     for (from, to, count) in PINGS {
         ping(&lan.hosts[from], &format!("10.77.0.{}", to + 1), count)?;
     }
@@ -48,19 +39,22 @@ pub(crate) fn one_prometheus_tells_what_three_hosts_count() -> Result<()> {
         let packets: u32 = pings.map(|(.., count)| 2 * count).sum();
         let query =
             format!("sum by (host) ({icmp}) == {packets} and on (host) up{{host=\"{name}\"}}");
-        server.wait_for(&query, |value| value >= f64::from(packets))?;
+        wait_for(&server, &query, |value| value >= f64::from(packets))?;
     }
-    server.wait_for(&format!("sum({icmp})"), |value| {
+    wait_for(&server, &format!("sum({icmp})"), |value| {
         (479.5..480.5).contains(&value)
     })?;
-    server.wait_for("count(instance:traffic_bits:rate1m > 0)", |value| {
-        value >= 3.0
-    })?;
-    server.wait_for(
+    wait_for(
+        &server,
+        "count(instance:traffic_bits:rate1m > 0)",
+        |value| value >= 3.0,
+    )?;
+    wait_for(
+        &server,
         "count(protocol:traffic_bits:rate1m{protocol=\"icmp\"})",
         |value| value >= 1.0,
     )?;
-    server.answers_the_dashboard()?;
+    answers_the_dashboard(&server)?;
     for (capture, number) in captures.into_iter().zip(0..) {
         let report = capture.interrupt()?.report;
         let rows = report["protocols"].as_array().context("protocols")?;
@@ -90,85 +84,25 @@ pub(crate) fn rules_tell_what_they_should() -> Result<()> {
     Ok(())
 }
 
-/// A server in a namespace; killed when dropped.
-struct Prometheus<'a> {
-    namespace: &'a Namespace,
-    process: Child,
-    _directory: tempfile::TempDir,
+/// Waits until the value of an answer holds.
+fn wait_for(server: &Prometheus<'_>, query: &str, holds: impl Fn(f64) -> bool) -> Result<()> {
+    wait_until(query, DEADLINE, || server.value(query).is_ok_and(&holds))
 }
 
-impl<'a> Prometheus<'a> {
-    fn start(namespace: &'a Namespace) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let config = directory.path().join("prometheus.yml");
-        fs::write(&config, configuration())?;
-        let process = namespace
-            .command("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.path().join("data").display()
-            ))
-            .arg("--web.listen-address=127.0.0.1:9090")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start prometheus")?;
-        Ok(Self {
-            namespace,
-            process,
-            _directory: directory,
-        })
-    }
-
-    fn wait_for(&self, query: &str, holds: impl Fn(f64) -> bool) -> Result<()> {
-        wait_until(query, DEADLINE, || self.value(query).is_ok_and(&holds))
-    }
-
-    /// The first value of an answer.
-    fn value(&self, query: &str) -> Result<f64> {
-        let text = self.ask(query)?;
-        let (_, value) = text
-            .split_once("=> ")
-            .with_context(|| format!("{query}: no value in {text:?}"))?;
-        Ok(value.split(' ').next().unwrap_or_default().parse()?)
-    }
-
-    fn ask(&self, query: &str) -> Result<String> {
-        let output = self
-            .namespace
-            .command("promtool")
-            .args(["query", "instant", "http://127.0.0.1:9090", query])
-            .output()?;
-        ensure!(output.status.success(), "{query}: {output:?}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Every query of the dashboard has an answer of all three hosts.
-    fn answers_the_dashboard(&self) -> Result<()> {
-        let dashboard: Value = serde_json::from_slice(&fs::read(dashboard("grafana.json"))?)?;
-        for panel in dashboard["panels"].as_array().context("panels")? {
-            for target in panel["targets"].as_array().context("targets")? {
-                let query = target["expr"].as_str().context("expr")?;
-                let query = query
-                    .replace("$instance", ".*")
-                    .replace("$interface", ".*")
-                    .replace("$__rate_interval", "10s")
-                    .replace("$__range", "1m");
-                let answer = self.ask(&query)?;
-                // Nothing malformed is sent.
-                ensure!(
-                    answer.contains("=> ") || query.contains("malformed"),
-                    "{query}: {answer}"
-                );
-                if query.contains("by (instance)") {
-                    ensure!(answer.lines().count() == 3, "{query}: {answer}");
-                }
-            }
+/// Every query of the dashboard has an answer of all three hosts.
+fn answers_the_dashboard(server: &Prometheus<'_>) -> Result<()> {
+    for query in queries()? {
+        let answer = server.ask(&query)?;
+        // Nothing malformed is sent.
+        ensure!(
+            answer.contains("=> ") || is_about_the_malformed(&query),
+            "{query}: {answer}"
+        );
+        if query.contains("by (instance)") {
+            ensure!(answer.lines().count() == 3, "{query}: {answer}");
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn configuration() -> String {
@@ -182,12 +116,4 @@ fn configuration() -> String {
          letmein}}\n  static_configs:\n{targets}",
         dashboard("prometheus-rules.yml").display(),
     )
-}
-
-impl Drop for Prometheus<'_> {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

@@ -1,6 +1,6 @@
 //! Reports on many hosts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -42,6 +42,7 @@ pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<
     ensure!(has_pair, "{pairs:?}");
     let hosts = &all["source"]["hosts"];
     ensure!(hosts.as_array().map(Vec::len) == Some(3), "{hosts}");
+    page_names_hosts(&server)?;
     equal(&report(&server, &["--host", "two"])?, &own[1..2])?;
     let some = ["--host", "one", "--host", "three", "-i", VETH];
     let report = report(&server, &some)?;
@@ -49,8 +50,28 @@ pub(crate) fn the_report_of_three_hosts_is_the_sum_of_their_ledgers() -> Result<
     Ok(())
 }
 
+/// The page says of each flow on which host it was seen.
+fn page_names_hosts(server: &Server) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("report.html");
+    report(
+        server,
+        &["--html", file.to_str().context("a path is text")?],
+    )?;
+    let page = fs::read_to_string(&file)?;
+    let flows = page
+        .split_once("<h2>Flows</h2>")
+        .context("a table of flows")?
+        .1;
+    for host in ["one", "two", "three"] {
+        let cell = format!("<bdi>{host}:<wbr>{VETH}</bdi>");
+        ensure!(flows.contains(&cell), "{host}: {flows}");
+    }
+    Ok(())
+}
+
 /// Whether a report says of the traffic what these say together.
-fn equal(report: &Value, own: &[Value]) -> Result<()> {
+pub(crate) fn equal(report: &Value, own: &[Value]) -> Result<()> {
     for name in [
         "seen",
         "filtered_out",
@@ -103,7 +124,7 @@ fn protocols(reports: &[Value]) -> Result<BTreeMap<String, (u64, u64)>> {
 }
 
 /// What `traffic report` says of the last hour.
-fn report(server: &Server, more: &[&str]) -> Result<Value> {
+pub(crate) fn report(server: &Server, more: &[&str]) -> Result<Value> {
     let url = server.url("t");
     let options = ["report", "--from", &url, "-qq", "--json", "-"];
     let output = server.traffic(&[&options, more].concat())?;

@@ -123,7 +123,7 @@ pub(crate) fn a_large_batch_is_stored_whole() -> Result<()> {
 }
 
 /// The flows of a report on everything.
-fn flows_of_report(server: &Server) -> Result<Value> {
+pub(crate) fn flows_of_report(server: &Server) -> Result<Value> {
     let url = server.url("t");
     let since = [
         "--since",

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
-use traffic_tests::{netns::Namespace, wait_until};
+use traffic_tests::{netns::Namespace, peer, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -37,8 +37,7 @@ impl Nfcapd {
     pub(crate) fn start(namespace: Option<&Namespace>) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let port = free_port()?;
-        let mut command = namespace.map_or_else(|| Command::new("nfcapd"), |n| n.command("nfcapd"));
-        let mut child = command
+        let mut child = peer::command(namespace.map(Namespace::name), "nfcapd")
             .args([
                 "-b",
                 "127.0.0.1",
@@ -117,7 +116,7 @@ impl Nfacctd {
             path("log"),
         );
         fs::write(path("configuration"), configuration)?;
-        let child = Command::new("nfacctd")
+        let child = peer::command(None, "nfacctd")
             .args(["-f", &path("configuration")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

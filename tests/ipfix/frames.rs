@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use traffic_user::{
-    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
-    record::Direction,
-};
+
+use crate::written;
 
 /// Flows that [`write`] writes.
 pub(crate) const FLOWS: u16 = 300;
@@ -39,19 +37,7 @@ pub(crate) fn write(path: &Path) -> Result<(u64, u64)> {
 
 /// Writes frames a millisecond apart.
 pub(crate) fn write_frames(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
-    let interface = InterfaceDescription::new("eth0", LinkType::ETHERNET);
-    let mut writer = CaptureWriter::create(path, &[interface])?;
-    for (index, data) in (0u64..).zip(frames) {
-        writer.write_frame(&Frame {
-            interface: 0,
-            timestamp_ns: 1_700_000_000_000_000_000 + index * 1_000_000,
-            wire_len: u32::try_from(data.len())?,
-            direction: Direction::Ingress,
-            dropped: 0,
-            data,
-        })?;
-    }
-    Ok(writer.finish(&[])?)
+    written::write(path, frames, 1_700_000_000_000_000_000, 1_000_000)
 }
 
 /// Eight segments, from SYN to the last ACK.

@@ -3,6 +3,8 @@
 mod collectors;
 mod frames;
 mod session;
+#[path = "../written.rs"]
+mod written;
 
 use std::{
     io::Read as _,
@@ -23,7 +25,12 @@ use traffic_tests::{
 
 use self::collectors::{Nfacctd, Nfcapd};
 
-const NFDUMP: &[Need] = &[Need::Program, Need::Tool("nfcapd"), Need::Tool("nfdump")];
+const NFDUMP: &[Need] = &[
+    Need::Program,
+    Need::Tool("nfcapd"),
+    Need::Tool("nfdump"),
+    Need::Tool("setpriv"),
+];
 const TSHARK: &[Need] = &[Need::Program, Need::Tool("tshark")];
 
 fn main() -> ExitCode {
@@ -35,12 +42,17 @@ fn main() -> ExitCode {
         ),
         Test::new(
             "nfdump_has_the_totals_of_a_capture",
-            &[Need::Capture, Need::Tool("nfcapd"), Need::Tool("nfdump")],
+            &[
+                Need::Capture,
+                Need::Tool("nfcapd"),
+                Need::Tool("nfdump"),
+                Need::Tool("setpriv"),
+            ],
             nfdump_has_the_totals_of_a_capture,
         ),
         Test::new(
             "pmacct_has_the_totals_of_a_file",
-            &[Need::Program, Need::Tool("nfacctd")],
+            &[Need::Program, Need::Tool("nfacctd"), Need::Tool("setpriv")],
             pmacct_has_the_totals_of_a_file,
         ),
         Test::new("tshark_reads_datagrams", TSHARK, tshark_reads_datagrams),

@@ -1,13 +1,12 @@
 //! Lines per packet beside tcpdump's, on frames made here.
 
+#[path = "../written.rs"]
+mod written;
+
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
 use traffic_tests::{Need, Test, program::traffic};
-use traffic_user::{
-    capture_file::{CaptureWriter, Frame, InterfaceDescription, LinkType},
-    record::Direction,
-};
 
 const NEEDS: &[Need] = &[Need::Program, Need::Tool("tcpdump")];
 
@@ -36,19 +35,7 @@ fn lines_are_those_of_tcpdump() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("frames.pcap");
     let frames = frames();
-    let interface = InterfaceDescription::new("eth0", LinkType::ETHERNET);
-    let mut writer = CaptureWriter::create(&path, &[interface])?;
-    for (index, data) in (0u64..).zip(&frames) {
-        writer.write_frame(&Frame {
-            interface: 0,
-            timestamp_ns: 1_700_000_000_000_001_000 + index * 1_234_567_000,
-            wire_len: u32::try_from(data.len())?,
-            direction: Direction::Ingress,
-            dropped: 0,
-            data,
-        })?;
-    }
-    writer.finish(&[])?;
+    written::write(&path, &frames, 1_700_000_000_000_001_000, 1_234_567_000)?;
     let file = path.display().to_string();
     for style in STYLES {
         let theirs = Command::new("tcpdump")

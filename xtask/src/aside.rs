@@ -12,41 +12,68 @@ use crate::{process, setup::Setup};
 
 /// Debian's server, and what it needs that is not installed.
 const CLICKHOUSE: &str = "clickhouse-server";
+/// Debian's keeper of replicas, which is Java, with what it does not start without.
+const ZOOKEEPER: &str = "libzookeeper-java";
+const ZOOKEEPER_NEEDS: [&str; 3] = [
+    "libdropwizard-metrics-java",
+    "libslf4j-java",
+    "libsnappy-java",
+];
+/// What runs it, where there is no other Java.
+const JAVA: &[&str] = &["default-jre-headless"];
 /// A current engine of the same database, as a library of Python.
 const CHDB: &str = "chdb-core==26.9.0";
 /// What installs that.
 const CHDB_TOOLS: &[&str] = &["python3", "python3-pip"];
 
-/// Where the tools are: `clickhouse/` has the folders of Debian's packages, `chdb/` modules of
-/// Python.
+/// Where the tools are: `clickhouse/` and `zookeeper/` have the folders of Debian's packages,
+/// `chdb/` modules of Python.
 pub(crate) fn directory() -> PathBuf {
     process::target().join("tools")
 }
 
 impl Setup {
-    /// Makes sure of both engines that the tests of a fleet need.
+    /// Makes sure of both engines that the tests of a fleet need, and of the keeper.
     pub(crate) fn databases(&self) -> Result<()> {
         self.clickhouse()?;
+        self.zookeeper()?;
         self.chdb()
     }
 
     /// Makes sure of Debian's server.
     pub(crate) fn clickhouse(&self) -> Result<()> {
-        let unpacked = directory().join("clickhouse");
+        self.unpack("clickhouse", || needed(CLICKHOUSE))
+    }
+
+    /// Makes sure of Debian's keeper.
+    fn zookeeper(&self) -> Result<()> {
+        if process::find("java").is_none() {
+            self.tools(JAVA)?;
+        }
+        self.unpack("zookeeper", || {
+            let is_known = needed(ZOOKEEPER)?.is_some();
+            let packages = [&[ZOOKEEPER], &ZOOKEEPER_NEEDS[..]].concat();
+            Ok(is_known.then(|| packages.into_iter().map(str::to_owned).collect()))
+        })
+    }
+
+    /// Makes sure of a directory with what is in packages; they are not known where the machine has
+    /// no lists of packages.
+    fn unpack(&self, name: &str, packages: impl Fn() -> Result<Option<Vec<String>>>) -> Result<()> {
+        let unpacked = directory().join(name);
         if unpacked.exists() || process::find("dpkg").is_none() {
             return Ok(());
         }
-        let packages = if let Some(packages) = needed(CLICKHOUSE)? {
+        let packages = if let Some(packages) = packages()? {
             packages
         } else {
-            // A new machine has no lists of packages.
             self.administrate(&["apt-get", "update"])?;
-            let needed = needed(CLICKHOUSE)?;
-            let known = needed.is_some() || self.is_dry_run();
-            ensure!(known, "no package {CLICKHOUSE}");
-            needed.unwrap_or_default()
+            let found = packages()?;
+            let known = found.is_some() || self.is_dry_run();
+            ensure!(known, "no package for {name}");
+            found.unwrap_or_default()
         };
-        let half = directory().join("clickhouse.half");
+        let half = directory().join(format!("{name}.half"));
         if half.exists() {
             fs::remove_dir_all(&half).with_context(|| format!("remove {}", half.display()))?;
         }

@@ -1,6 +1,9 @@
 //! Any classic BPF program over any bytes: our interpreter, libpcap's, and the translation to eBPF
 //! (run by an interpreter that checks every access to memory) agree.
 
+#[path = "libpcap.rs"]
+mod libpcap;
+
 use traffic_ebpf::config::LINK_ETHERNET;
 use traffic_user::filter::{EbpfInstruction, Program, RawInstruction, translate};
 
@@ -32,7 +35,11 @@ pub(crate) fn check(input: &[u8]) {
     };
     let wire_len = u32::from(u16::from_be_bytes([high, low]));
     let here = program.matches(frame, wire_len);
-    assert_eq!(here, libpcap(&raw, frame, wire_len), "libpcap: {program}");
+    assert_eq!(
+        here,
+        libpcap::selects(&raw, frame, wire_len),
+        "libpcap: {program}"
+    );
     // A program may be too long, or reach further than filters can.
     if let Ok(filter) = translate(&[(LINK_ETHERNET, &program)]) {
         let needed = usize::try_from(filter.frame_bytes).expect("a frame fits into memory");
@@ -74,27 +81,6 @@ fn instruction(bytes: &[u8]) -> RawInstruction {
             _ => k,
         },
     }
-}
-
-fn libpcap(program: &[RawInstruction], frame: &[u8], wire_len: u32) -> bool {
-    #[repr(C)]
-    struct Insn {
-        code: u16,
-        jt: u8,
-        jf: u8,
-        k: u32,
-    }
-    unsafe extern "C" {
-        fn bpf_filter(program: *const Insn, frame: *const u8, wire_len: u32, cap_len: u32) -> u32;
-    }
-    let instructions = program.iter();
-    let program: Vec<Insn> = instructions
-        .map(|&RawInstruction { code, jt, jf, k }| Insn { code, jt, jf, k })
-        .collect();
-    let cap_len = u32::try_from(frame.len()).expect("an input is short");
-    // SAFETY: `struct bpf_insn` of `pcap/bpf.h`; the program was checked to be valid, so that it
-    // ends with a return, and the function reads `cap_len` bytes of the frame at most.
-    unsafe { bpf_filter(program.as_ptr(), frame.as_ptr(), wire_len, cap_len) != 0 }
 }
 
 /// Runs a translated filter, whose frame is in r1, captured bytes in r2, wire bytes in r3, link

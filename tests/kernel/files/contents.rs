@@ -8,7 +8,7 @@ use serde_json::Value;
 use traffic_tests::{Test, netns::VETH, program::traffic, wait_until};
 
 use crate::{
-    NEEDS, Stage, Tests, WITH_TSHARK, expect_balance, expect_whole, frames_so_far, number, tool,
+    FileStage, NEEDS, Tests, WITH_TSHARK, expect_balance, expect_whole, frames_so_far, number, tool,
 };
 
 pub(crate) const TESTS: Tests = &[
@@ -35,7 +35,7 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 fn a_file_says_where_and_how_it_was_made() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let mac = "02:00:00:00:77:01";
     stage
@@ -84,7 +84,7 @@ fn a_file_says_where_and_how_it_was_made() -> Result<()> {
 }
 
 fn lost_frames_are_counted_where_they_are_missing() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let capture = stage.capture(&["-B", "64K", "-w", &file])?;
     stage.flood(1, 56)?;
@@ -116,7 +116,7 @@ fn lost_frames_are_counted_where_they_are_missing() -> Result<()> {
 }
 
 fn frames_of_several_cpus_are_in_the_order_of_their_time() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let capture = stage.capture(&["-w", &file])?;
     let pings = (0..std::thread::available_parallelism()?.get()).map(|cpu| {
@@ -156,7 +156,7 @@ fn frames_of_several_cpus_are_in_the_order_of_their_time() -> Result<()> {
 }
 
 fn a_sample_is_read_as_an_estimate() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let capture = stage.capture(&["--sample", "10", "-w", &file])?;
     stage.flood(500, 100)?;

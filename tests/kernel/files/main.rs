@@ -6,7 +6,6 @@ mod rotation;
 mod trouble;
 
 use std::{
-    fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
@@ -14,11 +13,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 use traffic_tests::{
     Need, Test,
-    netns::{VETH, VethOptions, VethPair},
-    program::{Capture, Captured, binary},
+    netns::VETH,
+    program::{Captured, binary},
+    stage::FileStage,
 };
 use traffic_user::capture_file;
 
@@ -38,70 +37,25 @@ fn main() -> ExitCode {
     traffic_tests::main(&tests.concat())
 }
 
-/// A silent link, and a directory for files.
-struct Stage {
-    pair: VethPair,
-    directory: TempDir,
+/// Sends echo requests from the left with `interval` seconds between them until it is killed.
+fn ping(stage: &FileStage, interval: &str) -> Result<Child> {
+    let mut command = stage.pair.left.command("ping");
+    command
+        .args(["-q", "-i", interval, "10.77.0.2"])
+        .stdout(Stdio::null())
+        .spawn()
+        .context("start ping")
 }
 
-impl Stage {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            pair: VethPair::new(&VethOptions {
-                ipv6: false,
-                ..VethOptions::default()
-            })?,
-            directory: tempfile::tempdir()?,
-        })
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// Starts a capture of every frame until it is stopped, with other arguments.
-    fn capture(&self, args: &[&str]) -> Result<Capture> {
-        let until_stopped = ["-i", VETH, "-d", "0"];
-        Capture::start(&self.pair.left, &[&until_stopped[..], args].concat())
-    }
-
-    /// Sends `count` echo requests as fast as they are answered.
-    fn flood(&self, count: u32, bytes: u32) -> Result<()> {
-        let line = format!("ping -q -f -c {count} -s {bytes} 10.77.0.2");
-        self.pair.left.run(&line).map(drop)
-    }
-
-    /// Sends echo requests with `interval` seconds between them until it is killed.
-    fn ping(&self, interval: &str) -> Result<Child> {
-        self.pair
-            .left
-            .command("ping")
-            .args(["-q", "-i", interval, "10.77.0.2"])
-            .stdout(Stdio::null())
-            .spawn()
-            .context("start ping")
-    }
-
-    /// Starts a capture to stdout.
-    fn pipe(&self) -> Result<Child> {
-        self.pair
-            .left
-            .command(binary())
-            .args(["capture", "-i", VETH, "-d", "0", "-w", "-"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start traffic capture")
-    }
-
-    /// Files of the directory by name.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(self.directory.path())?;
-        let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
-        let mut paths = paths?;
-        paths.sort();
-        Ok(paths)
-    }
+/// Starts a capture to stdout.
+fn pipe(stage: &FileStage) -> Result<Child> {
+    let mut command = stage.pair.left.command(binary());
+    command
+        .args(["capture", "-i", VETH, "-d", "0", "-w", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start traffic capture")
 }
 
 /// Times of the frames of a whole capture file.

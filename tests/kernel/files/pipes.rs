@@ -13,7 +13,7 @@ use nix::{
 };
 use traffic_tests::{Test, netns::VETH, wait_until};
 
-use crate::{NEEDS, Stage, Tests, WITH_TSHARK};
+use crate::{FileStage, NEEDS, Tests, WITH_TSHARK, ping, pipe};
 
 pub(crate) const TESTS: Tests = &[
     Test::new(
@@ -50,12 +50,12 @@ fn wait_for_headers(child: &mut Child) -> Result<ChildStdout> {
 }
 
 fn frames_on_stdout_come_at_once() -> Result<()> {
-    let stage = Stage::new()?;
-    let mut child = stage.pipe()?;
+    let stage = FileStage::new()?;
+    let mut child = pipe(&stage)?;
     let mut stdout = wait_for_headers(&mut child)?;
     let mut bytes = vec![0; 1 << 16];
     // The first frames come when the gate has opened.
-    let mut ping = stage.ping("0.5")?;
+    let mut ping = ping(&stage, "0.5")?;
     let mut delays = Vec::new();
     for _ in 0..5 {
         let count = stdout.read(&mut bytes)?;
@@ -79,8 +79,8 @@ fn frames_on_stdout_come_at_once() -> Result<()> {
 }
 
 fn tshark_reads_along_on_a_pipe() -> Result<()> {
-    let stage = Stage::new()?;
-    let mut child = stage.pipe()?;
+    let stage = FileStage::new()?;
+    let mut child = pipe(&stage)?;
     let stdout = child.stdout.take().context("stdout is piped")?;
     let mut tshark = Command::new("tshark")
         .args([
@@ -97,7 +97,7 @@ fn tshark_reads_along_on_a_pipe() -> Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut ping = stage.ping("0.2")?;
+    let mut ping = ping(&stage, "0.2")?;
     // tshark ends after four frames, while the capture runs; that in turn ends the capture.
     let mut seen = String::new();
     let output = tshark.stdout.as_mut().context("stdout is piped")?;
@@ -122,8 +122,8 @@ fn tshark_reads_along_on_a_pipe() -> Result<()> {
 }
 
 fn a_closed_pipe_ends_the_capture() -> Result<()> {
-    let stage = Stage::new()?;
-    let mut child = stage.pipe()?;
+    let stage = FileStage::new()?;
+    let mut child = pipe(&stage)?;
     drop(wait_for_headers(&mut child)?);
     // There is no traffic: nothing is ever written that could fail.
     let end = wait_until("the end of the capture", Duration::from_secs(10), || {

@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 use traffic_tests::{Test, wait_until};
 
 use crate::{
-    NEEDS, Stage, Tests, WITH_TSHARK, expect_balance, expect_whole, frames, frames_so_far, number,
-    times, tool,
+    FileStage, NEEDS, Tests, WITH_TSHARK, expect_balance, expect_whole, frames, frames_so_far,
+    number, ping, times, tool,
 };
 
 pub(crate) const TESTS: Tests = &[
@@ -51,7 +51,7 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 fn files_by_size_hold_every_frame_once() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let capture = stage.capture(&["-C", "1", "-w", &stage.path("a.pcapng")])?;
     stage.flood(2500, 1000)?;
     let captured = capture.interrupt()?;
@@ -69,7 +69,7 @@ fn a_ring_keeps_its_length() -> Result<()> {
         (&["-C", "100K", "-W", "3"][..], 3),
         (&["-b", "filesize:100", "-b", "files:2"], 2),
     ] {
-        let stage = Stage::new()?;
+        let stage = FileStage::new()?;
         let target = stage.path("a.pcap");
         let capture = stage.capture(&[args, &["-w", &target]].concat())?;
         stage.flood(1000, 1000)?;
@@ -97,11 +97,11 @@ fn a_ring_keeps_its_length() -> Result<()> {
 }
 
 fn periods_follow_the_clock_and_end_the_capture() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let target = stage.path("a-%s.pcapng");
     let started = Instant::now();
     let capture = stage.capture(&["-G", "1", "-W", "3", "-w", &target])?;
-    let mut ping = stage.ping("0.01")?;
+    let mut ping = ping(&stage, "0.01")?;
     let captured = capture.finish();
     ping.kill()?;
     ping.wait()?;
@@ -124,7 +124,7 @@ fn periods_follow_the_clock_and_end_the_capture() -> Result<()> {
 }
 
 fn complete_files_are_compressed_and_handed_on() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let tools = tempfile::tempdir()?;
     let list = tools.path().join("list");
     let script = tools.path().join("note");
@@ -161,7 +161,7 @@ fn complete_files_are_compressed_and_handed_on() -> Result<()> {
 }
 
 fn a_full_file_ends_the_capture() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let target = stage.path("a.pcapng");
     let capture = stage.capture(&["-a", "filesize:100", "-w", &target])?;
     stage.flood(300, 1000)?;
@@ -178,7 +178,7 @@ fn a_full_file_ends_the_capture() -> Result<()> {
 }
 
 fn signals_print_flush_rotate_and_stop() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let target = stage.path("a.pcapng");
     let mut capture = stage.capture(&["-b", "filesize:100000", "-w", &target])?;
     stage.flood(5, 100)?;
@@ -242,7 +242,7 @@ impl Statistics {
 }
 
 fn every_file_ends_with_its_statistics() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let target = stage.path("a.pcapng");
     let args = [
         "-C",

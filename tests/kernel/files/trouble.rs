@@ -18,8 +18,8 @@ use traffic_user::{
 };
 
 use crate::{
-    NEEDS, Stage, Tests, WITH_TSHARK, expect_balance, expect_whole, frames, frames_so_far, number,
-    tool,
+    FileStage, NEEDS, Tests, WITH_TSHARK, expect_balance, expect_whole, frames, frames_so_far,
+    number, ping, tool,
 };
 
 pub(crate) const TESTS: Tests = &[
@@ -57,7 +57,7 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 fn a_killed_capture_leaves_a_file_that_tshark_reads() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let capture = stage.capture(&["-w", &file])?;
     stage.flood(200, 100)?;
@@ -86,7 +86,7 @@ fn a_killed_capture_leaves_a_file_that_tshark_reads() -> Result<()> {
 }
 
 fn packet_buffered_frames_are_in_the_file_at_once() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcap");
     let capture = stage.capture(&["-U", "-w", &file])?;
     stage.flood(1, 56)?;
@@ -102,10 +102,10 @@ fn packet_buffered_frames_are_in_the_file_at_once() -> Result<()> {
 
 fn a_killed_capture_loses_at_most_the_last_second() -> Result<()> {
     for name in ["a.pcapng", "a.pcap", "a.pcapng.zst"] {
-        let stage = Stage::new()?;
+        let stage = FileStage::new()?;
         let file = stage.path(name);
         let capture = stage.capture(&["-w", &file])?;
-        let mut ping = stage.ping("0.02")?;
+        let mut ping = ping(&stage, "0.02")?;
         // Before the first flush there is nothing that could be lost again.
         wait_until("frames in the file", Duration::from_secs(5), || {
             frames_so_far(&file) >= 20
@@ -132,7 +132,7 @@ fn a_killed_capture_loses_at_most_the_last_second() -> Result<()> {
 }
 
 fn a_start_that_fails_leaves_files_as_they_were() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let outputs = ["a.pcapng", "a.html", "a.json", "a.jsonl", "a.svg"];
     let options = ["-w", "--html", "--json", "--packets", "--plot"];
     // Whoever holds the hook keeps others from attaching there.
@@ -189,11 +189,11 @@ fn a_start_that_fails_leaves_files_as_they_were() -> Result<()> {
 const NOBODY: u32 = 65534;
 
 fn files_belong_to_the_user() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let forbidden = tempfile::tempdir()?;
     chown(stage.directory.path(), Some(NOBODY), Some(NOBODY))?;
     let target = stage.path("a.pcapng");
-    let mut ping = stage.ping("0.01")?;
+    let mut ping = ping(&stage, "0.01")?;
     // Without a report: its directory belongs to root.
     let output = stage
         .pair
@@ -253,7 +253,7 @@ impl Drop for SmallDisk {
 }
 
 fn a_full_disk_ends_writing_but_not_counting() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let disk = SmallDisk::mount(stage.directory.path())?;
     let target = stage.path("a.pcapng");
     let mut capture = stage.capture(&["-C", "400K", "-w", &target])?;

@@ -15,12 +15,9 @@ use traffic_tests::{
     netns::{Namespace, VETH, VethOptions, VethPair},
     program::{Capture, Captured, traffic},
 };
-use traffic_user::{
-    capture_file::{self, CaptureWriter, Frame, InterfaceDescription, LinkType},
-    record::Direction,
-};
+use traffic_user::capture_file;
 
-use crate::frames::frames;
+use crate::{frames::frames, written};
 
 /// What is captured beside everything.
 const FILTERS: [&str; 8] = [
@@ -152,19 +149,7 @@ fn kept_by_tcpdump(file: &Path, filter: &str, directory: &Path) -> Result<Vec<(u
 /// Sends frames as they are.
 fn replay(namespace: &Namespace, frames: &[Vec<u8>], directory: &Path) -> Result<()> {
     let path = directory.join("replay.pcap");
-    let interface = InterfaceDescription::new(VETH, LinkType::ETHERNET);
-    let mut writer = CaptureWriter::create(&path, &[interface])?;
-    for frame in frames {
-        writer.write_frame(&Frame {
-            interface: 0,
-            timestamp_ns: 1_000_000_000,
-            wire_len: u32::try_from(frame.len())?,
-            direction: Direction::Egress,
-            dropped: 0,
-            data: frame,
-        })?;
-    }
-    writer.finish(&[])?;
+    written::write(&path, frames, 1_000_000_000, 0)?;
     let path = path.to_str().context("a temporary path is UTF-8")?;
     namespace.run(&format!("tcpreplay --quiet --pps=2000 -i {VETH} {path}"))?;
     Ok(())

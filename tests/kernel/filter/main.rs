@@ -5,6 +5,8 @@ mod frames;
 mod live;
 mod random;
 mod verdict;
+#[path = "../../written.rs"]
+mod written;
 
 use std::process::ExitCode;
 

@@ -1,31 +1,56 @@
-//! The dashboard for Grafana: whole as Grafana's JSON model wants it, and every expression has an
+//! The dashboards for Grafana: whole as Grafana's JSON model wants it, and every expression has an
 //! answer from a server that has scraped a capture.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use traffic_tests::{netns::Namespace, wait_until};
+use traffic_tests::{
+    prometheus::{self, Prometheus, filled_in, is_about_the_malformed, queries},
+    wait_until,
+};
 
-use super::answer;
-
-const DASHBOARD: &str = include_str!("../../../dashboards/grafana.json");
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
 /// Names of units that Grafana knows
 /// (`packages/grafana-data/src/valueFormats/categories.ts`).
-const UNITS: [&str; 5] = ["pps", "bps", "short", "s", "percentunit"];
+const UNITS: [&str; 6] = ["pps", "bps", "bytes", "short", "s", "percentunit"];
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A dashboard: its file, its uid, the kind of its data source, its other variables.
+const DASHBOARDS: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "grafana.json",
+        "traffic",
+        "prometheus",
+        &["instance", "interface"],
+    ),
+    (
+        "grafana-clickhouse.json",
+        "traffic-fleet",
+        "grafana-clickhouse-datasource",
+        &["host"],
+    ),
+];
 
 /// Panels have numbers and places of their own, units that there are, and the data source that
 /// the user chooses.
-pub(super) fn is_whole() -> Result<()> {
-    let dashboard: Value = serde_json::from_str(DASHBOARD)?;
-    ensure!(dashboard["uid"] == "traffic" && dashboard["schemaVersion"].is_u64());
+pub(super) fn are_whole() -> Result<()> {
+    for (file, uid, source, choices) in DASHBOARDS {
+        is_whole(&dashboard(file)?, uid, source, choices).context(file)?;
+    }
+    Ok(())
+}
+
+fn is_whole(dashboard: &Value, uid: &str, source: &str, choices: &[&str]) -> Result<()> {
+    ensure!(dashboard["uid"] == uid && dashboard["schemaVersion"].is_u64());
     let variables = list(&dashboard["templating"]["list"])?;
     let names: Vec<_> = variables.iter().map(|one| &one["name"]).collect();
-    ensure!(names == ["datasource", "instance", "interface"]);
-    ensure!(variables[0]["type"] == "datasource" && variables[0]["query"] == "prometheus");
+    ensure!(
+        names == [&["datasource"][..], choices].concat(),
+        "{names:?}"
+    );
+    ensure!(variables[0]["type"] == "datasource" && variables[0]["query"] == source);
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for panel in list(&dashboard["panels"])? {
         let title = panel["title"].as_str().context("a title")?;
@@ -47,26 +72,14 @@ pub(super) fn is_whole() -> Result<()> {
     Ok(())
 }
 
-/// Asks the server in `namespace` what every panel asks, and what the choices of variables ask.
-pub(super) fn has_answers(namespace: &Namespace) -> Result<()> {
-    let dashboard: Value = serde_json::from_str(DASHBOARD)?;
-    let mut asked = 0;
-    for panel in list(&dashboard["panels"])? {
-        for target in list(&panel["targets"])? {
-            let expression = target["expr"].as_str().context("an expression")?;
-            let query = filled_in(expression);
-            ensure!(
-                !query.contains('$'),
-                "a variable that is not known: {query}"
-            );
-            // Of what is malformed there are no series before there is something.
-            if !query.contains("malformed") {
-                wait_until(&query, DEADLINE, || answer(namespace, &query).is_ok())?;
-            }
-            asked += 1;
+/// Asks the server what every panel asks, and what the choices of variables ask.
+pub(super) fn has_answers(server: &Prometheus<'_>) -> Result<()> {
+    for query in queries()? {
+        if !is_about_the_malformed(&query) {
+            wait_until(&query, DEADLINE, || server.value(&query).is_ok())?;
         }
     }
-    ensure!(asked >= 12, "{asked} expressions");
+    let dashboard = dashboard("grafana.json")?;
     for variable in &list(&dashboard["templating"]["list"])?[1..] {
         let definition = variable["definition"].as_str().context("a definition")?;
         let choice = definition.strip_prefix("label_values(");
@@ -75,18 +88,14 @@ pub(super) fn has_answers(namespace: &Namespace) -> Result<()> {
             .and_then(|choice| choice.rsplit_once(", "))
             .context("a choice")?;
         let query = format!("count({}) by ({label})", filled_in(series));
-        ensure!(answer(namespace, &query)? > 0.0, "{query}");
+        ensure!(server.value(&query)? > 0.0, "{query}");
     }
     Ok(())
 }
 
-/// As Grafana fills in a query when all hosts and interfaces are chosen.
-fn filled_in(expression: &str) -> String {
-    expression
-        .replace("$instance", ".*")
-        .replace("$interface", ".*")
-        .replace("$__rate_interval", "4s")
-        .replace("$__range", "30s")
+fn dashboard(name: &str) -> Result<Value> {
+    let text = fs::read(prometheus::dashboard(name))?;
+    Ok(serde_json::from_slice(&text)?)
 }
 
 /// Column and row of each cell that a panel covers.

@@ -16,6 +16,7 @@ use traffic_tests::{
     Need, Test,
     netns::{Namespace, VETH, VethOptions, VethPair},
     program::{Capture, binary, traffic},
+    prometheus::Prometheus,
     screen::Screen,
     wait_until,
 };
@@ -26,6 +27,7 @@ const PROMETHEUS: &[Need] = &[
     Need::Capture,
     Need::Tool("prometheus"),
     Need::Tool("promtool"),
+    Need::Tool("setpriv"),
 ];
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
             an_address_that_cannot_be_had_is_known_before_the_capture,
         ),
         Test::new("counters_never_go_back", NEEDS, counters_never_go_back),
-        Test::new("the_dashboard_is_whole", &[], dashboard::is_whole),
+        Test::new("the_dashboards_are_whole", &[], dashboard::are_whole),
         Test::new(
             "a_prometheus_server_scrapes_and_answers",
             PROMETHEUS,
@@ -291,25 +293,13 @@ fn a_prometheus_server_scrapes_and_answers() -> Result<()> {
     let _pings = Pings::start(&pair)?;
     let metrics = get(&pair.right, "/metrics", "Authorization: Bearer letmein")?;
     check_metrics(&metrics.body)?;
-    let directory = tempfile::tempdir()?;
-    let config = directory.path().join("prometheus.yml");
-    fs::write(
-        &config,
-        format!(
+    let server = Prometheus::start(
+        &pair.right,
+        &format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: \
              traffic\n  authorization: {{credentials: letmein}}\n  static_configs:\n  - targets: \
              ['127.0.0.1:{PORT}']\n"
         ),
-    )?;
-    let _server = Server::start(
-        pair.right
-            .command("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.path().join("data").display()
-            ))
-            .arg("--web.listen-address=127.0.0.1:9090"),
     )?;
     for (query, least) in [
         ("up", 1.0),
@@ -319,10 +309,10 @@ fn a_prometheus_server_scrapes_and_answers() -> Result<()> {
         ("count(traffic_build_info)", 1.0),
     ] {
         wait_until(query, DEADLINE, || {
-            answer(&pair.right, query).is_ok_and(|value| value >= least)
+            server.value(query).is_ok_and(|value| value >= least)
         })?;
     }
-    dashboard::has_answers(&pair.right)?;
+    dashboard::has_answers(&server)?;
     capture.interrupt().map(drop)
 }
 
@@ -344,19 +334,6 @@ fn check_metrics(text: &[u8]) -> Result<()> {
         "{output:?}"
     );
     Ok(())
-}
-
-/// What Prometheus answers to a query with one number.
-fn answer(namespace: &Namespace, query: &str) -> Result<f64> {
-    let output = namespace
-        .command("promtool")
-        .args(["query", "instant", "http://127.0.0.1:9090", query])
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let (_, value) = text
-        .split_once("=> ")
-        .with_context(|| format!("no value in {text}"))?;
-    Ok(value.split(' ').next().unwrap_or_default().parse()?)
 }
 
 /// A capture on the right side that browsers there can see.

@@ -17,11 +17,11 @@ use nix::{
     },
     unistd::{Pid, mkfifo},
 };
-use tempfile::TempDir;
 use traffic_tests::{
     Need, Test, bpf,
-    netns::{VETH, VethOptions, VethPair},
+    netns::VETH,
     program::{Capture, binary, traffic},
+    stage::FileStage,
     wait_until,
 };
 use traffic_user::capture_file;
@@ -68,30 +68,8 @@ pub(crate) const TESTS: Tests = &[
     ),
 ];
 
-struct Stage {
-    pair: VethPair,
-    directory: TempDir,
-}
-
-impl Stage {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            pair: VethPair::new(&VethOptions {
-                ipv6: false,
-                ..VethOptions::default()
-            })?,
-            directory: tempfile::tempdir()?,
-        })
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    fn ping(&self) -> Result<()> {
-        let line = "ping -q -f -c 10 10.77.0.2";
-        self.pair.left.run(line).map(drop)
-    }
+fn ping(stage: &FileStage) -> Result<()> {
+    stage.flood(10, 56)
 }
 
 /// A line of proc(5)'s `status`.
@@ -117,7 +95,7 @@ const KEPT_FOR_ANY: u64 = NET_ADMIN | NET_RAW | PERFMON | BPF;
 
 /// What the holder of a capture on [`VETH`] keeps at least, and at most: without tcx (before Linux
 /// 6.6) a filter is to be removed, and before Linux 5.19 maps are not read without `CAP_BPF`.
-fn kept_for_one(stage: &Stage) -> Result<(u64, u64)> {
+fn kept_for_one(stage: &FileStage) -> Result<(u64, u64)> {
     let filters = format!("tc filter show dev {VETH} ingress");
     let by_filter = stage.pair.left.run(&filters)?.contains(" traffic_");
     Ok(if by_filter {
@@ -144,13 +122,13 @@ fn expect_kept(pid: u32, (least, most): (u64, u64)) -> Result<()> {
 }
 
 fn a_capture_reads_packets_without_privileges() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let args = ["-i", VETH, "-d", "0", "-v", "-w", &file];
     let capture = Capture::start(&stage.pair.left, &args)?;
     expect_confined(capture.id())?;
     ensure!(status(capture.id(), "CapBnd")? == "0000000000000000");
-    stage.ping()?;
+    ping(&stage)?;
     let captured = capture.interrupt()?;
     ensure!(captured.status.success(), "{}", captured.stderr);
     let matched = captured.report["ledger"]["matched"].as_u64();
@@ -210,7 +188,7 @@ fn holder(capture: &Capture) -> Result<u32> {
 }
 
 fn the_holder_of_the_hooks_keeps_what_it_needs() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let capture = Capture::start(&stage.pair.left, &["-i", VETH, "-d", "0"])?;
     expect_kept(holder(&capture)?, kept_for_one(&stage)?)?;
     // Of what the capture loaded, the process that reads packets has the ring alone.
@@ -232,12 +210,12 @@ fn the_holder_of_the_hooks_keeps_what_it_needs() -> Result<()> {
 fn each_process_ends_with_the_other() -> Result<()> {
     let deadline = Duration::from_secs(5);
     let is_there = |process: u32| Path::new(&format!("/proc/{process}")).exists();
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let file = stage.path("a.pcapng");
     let args = ["-i", VETH, "-d", "0", "-U", "-w", &file];
     let capture = Capture::start(&stage.pair.left, &args)?;
     let first = holder(&capture)?;
-    stage.ping()?;
+    ping(&stage)?;
     let packets = || {
         let read = capture_file::read(Path::new(&file), |_, _| ControlFlow::Continue(()));
         read.map_or(0, |summary| summary.packets)
@@ -266,7 +244,7 @@ fn each_process_ends_with_the_other() -> Result<()> {
 }
 
 fn both_processes_are_the_users() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let own = tempfile::tempdir()?;
     chown(own.path(), Some(NOBODY), Some(NOBODY))?;
     // With `any` the holder keeps capabilities for interfaces that may join.
@@ -298,7 +276,7 @@ fn both_processes_are_the_users() -> Result<()> {
             kept_for_one(&stage)?
         };
         expect_kept(holder[0], kept)?;
-        stage.ping()?;
+        ping(&stage)?;
         ensure!(child.wait()?.success());
         ensure!(fs::metadata(&file)?.uid() == NOBODY);
     }
@@ -310,13 +288,13 @@ fn mode(path: &str) -> Result<u32> {
 }
 
 fn files_are_their_owners_unless_asked() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let [file, page, csv] = ["a.pcapng", "a.html", "csv"].map(|name| stage.path(name));
     let args = [
         "-i", VETH, "-c", "10", "-w", &file, "--html", &page, "--csv", &csv,
     ];
     let capture = Capture::start(&stage.pair.left, &args)?;
-    stage.ping()?;
+    ping(&stage)?;
     ensure!(capture.finish()?.status.success());
     ensure!(mode(&file)? == 0o600 && mode(&page)? == 0o600 && mode(&csv)? == 0o700);
     let [copy, json, csv] = ["b.pcap", "b.json", "csv2"].map(|name| stage.path(name));
@@ -345,7 +323,7 @@ fn capable_copy(directory: &Path) -> Result<PathBuf> {
 }
 
 fn file_capabilities_are_enough() -> Result<()> {
-    let stage = Stage::new()?;
+    let stage = FileStage::new()?;
     let program = capable_copy(stage.directory.path())?;
     let own = tempfile::tempdir()?;
     chown(own.path(), Some(NOBODY), Some(NOBODY))?;
@@ -370,7 +348,7 @@ fn file_capabilities_are_enough() -> Result<()> {
             Duration::from_secs(20),
             || expect_confined(child.id()).is_ok(),
         )?;
-        stage.ping()?;
+        ping(&stage)?;
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{said}");

@@ -1,9 +1,12 @@
 extern crate std;
 
+mod packets;
+
 use std::{vec, vec::Vec};
 
 use proptest::prelude::*;
 
+use self::packets::{chain, ipv4, ipv6};
 use super::*;
 use crate::protocol::Class;
 
@@ -563,31 +566,4 @@ fn tagged(tags: &[u16], ether_type: u16, payload: &[u8]) -> Vec<u8> {
     frame.extend(ether_type.to_be_bytes());
     frame.extend(payload);
     frame
-}
-
-fn ipv4(proto: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = (20 + payload.len() as u16).to_be_bytes();
-    let mut packet = vec![0x45, 0, high, low, 0x12, 0x34, 0, 0, 64, proto, 0, 0];
-    packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
-    packet.extend(payload);
-    packet
-}
-
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = (payload.len() as u16).to_be_bytes();
-    let mut packet = vec![0x60, 0, 0, 0, high, low, next, 64];
-    packet.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    packet.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-    packet.extend(payload);
-    packet
-}
-
-/// IPv6 with extension headers of 8 bytes.
-fn chain(extensions: &[u8], proto: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for next in extensions[1..].iter().copied().chain([proto]) {
-        bytes.extend([next, 0, 0, 0, 0, 0, 0, 0]);
-    }
-    bytes.extend(payload);
-    ipv6(extensions[0], &bytes)
 }

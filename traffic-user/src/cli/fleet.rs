@@ -136,7 +136,8 @@ pub struct InitArgs {
     /// The database, as for `traffic capture --to`; with --cluster every server of the cluster.
     #[arg(long, value_name = "URL", required = true)]
     pub to: Vec<Target>,
-    /// Spread the rows over the shards of this cluster, as the servers' configuration names it.
+    /// Spread the rows over the shards of this cluster, as the servers' configuration names it;
+    /// replicated by the servers of each shard, where it tells them of a keeper.
     #[arg(long, value_name = "NAME", value_parser = parse_cluster)]
     pub cluster: Option<String>,
     /// Read the password from the first line of this file.

@@ -8,6 +8,7 @@ use super::UsageError;
 use crate::{
     cli::{FleetCommand, InitArgs},
     fleet::{
+        cluster::Cluster,
         features::Features,
         schema::{self, Layout, Retention},
         store::Store,
@@ -49,9 +50,13 @@ async fn init(args: &InitArgs) -> Result<ExitCode> {
 
 async fn make_tables(args: &InitArgs, store: &Store) -> Result<()> {
     let features = Features::probe(store).await?;
+    let cluster = match &args.cluster {
+        Some(name) => Some(Cluster::ask(store, name).await?),
+        None => None,
+    };
     let layout = Layout {
         database: store.database().to_owned(),
-        cluster: args.cluster.clone(),
+        cluster,
         retention: Retention {
             raw: args.keep,
             minute: args.keep_minutes,
@@ -71,6 +76,12 @@ async fn make_tables(args: &InitArgs, store: &Store) -> Result<()> {
     if found < schema::VERSION {
         store.execute(&schema::set_version(&layout)).await?;
     }
+    tell(store, &layout, &features, found);
+    Ok(())
+}
+
+/// Prints what was made.
+fn tell(store: &Store, layout: &Layout, features: &Features, found: u32) {
     println!(
         "{}: ClickHouse {}, tables of version {} ({})",
         store.target(),
@@ -82,11 +93,18 @@ async fn make_tables(args: &InitArgs, store: &Store) -> Result<()> {
             _ => "as before".to_owned(),
         }
     );
+    match &layout.cluster {
+        Some(cluster) if cluster.is_replicated => println!("replicated by the shards' servers"),
+        Some(_) => println!(
+            "note: not replicated: each row is on one server alone (<zookeeper>, <macros><shard> \
+             and <macros><replica> in the servers' configuration make new tables replicated)"
+        ),
+        None => {}
+    }
     if !features.ttl {
         println!(
             "note: this server cannot let rows go by their age (from 19.6): drop old partitions \
              yourself (ALTER TABLE … DROP PARTITION)"
         );
     }
-    Ok(())
 }

@@ -1,6 +1,9 @@
 //! Programs run three ways: here, by libpcap, and as eBPF in an interpreter that checks every
 //! access to memory.
 
+#[path = "../../../tests/fuzz/checks/libpcap.rs"]
+mod libpcap;
+
 use proptest::{collection::vec, prelude::*};
 use traffic_ebpf::config::{LINK_ETHERNET, LINK_IP};
 
@@ -11,28 +14,6 @@ use super::{
     translate::{TranslateError, Translated, translate},
 };
 use crate::capture_file::LinkType;
-
-/// libpcap's interpreter, which its binding does not offer for any program and wire length.
-fn libpcap(program: &[RawInstruction], frame: &[u8], wire_len: u32) -> bool {
-    #[repr(C)]
-    struct Insn {
-        code: u16,
-        jt: u8,
-        jf: u8,
-        k: u32,
-    }
-    unsafe extern "C" {
-        fn bpf_filter(program: *const Insn, frame: *const u8, wire_len: u32, cap_len: u32) -> u32;
-    }
-    let program: Vec<Insn> = program
-        .iter()
-        .map(|&RawInstruction { code, jt, jf, k }| Insn { code, jt, jf, k })
-        .collect();
-    let cap_len = u32::try_from(frame.len()).unwrap();
-    // SAFETY: `struct bpf_insn` of `pcap/bpf.h`; the program was checked to be valid, so that it
-    // ends with a return, and the function reads `cap_len` bytes of the frame at most.
-    unsafe { bpf_filter(program.as_ptr(), frame.as_ptr(), wire_len, cap_len) != 0 }
-}
 
 /// The translated filter on a frame of a link type.
 fn interpret(filter: &Translated, link: u32, frame: &[u8], wire_len: u32) -> bool {
@@ -67,7 +48,11 @@ fn interpret(filter: &Translated, link: u32, frame: &[u8], wire_len: u32) -> boo
 fn verdict(raw: &[RawInstruction], frame: &[u8], wire_len: u32) -> bool {
     let program = Program::new(raw).unwrap();
     let here = program.matches(frame, wire_len);
-    assert_eq!(here, libpcap(raw, frame, wire_len), "libpcap:\n{program}");
+    assert_eq!(
+        here,
+        libpcap::selects(raw, frame, wire_len),
+        "libpcap:\n{program}"
+    );
     let filter = translate(&[(LINK_ETHERNET, &program)]).unwrap();
     let kernel = interpret(&filter, LINK_ETHERNET, frame, wire_len);
     assert_eq!(here, kernel, "eBPF:\n{program}");

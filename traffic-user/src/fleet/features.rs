@@ -6,6 +6,10 @@ use super::store::{Store, StoreError};
 
 /// What the statements are made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is there or not by itself"
+)]
 pub struct Features {
     /// The server's version, for messages alone.
     pub version: String,
@@ -17,6 +21,9 @@ pub struct Features {
     /// Whether a table that is not replicated remembers tokens
     /// (`non_replicated_deduplication_window`, from 21.x).
     pub window: bool,
+    /// Whether a batch that a table knows again still goes on to its roll-ups, which may lack it
+    /// (`deduplicate_blocks_in_dependent_materialized_views`, from 20.x).
+    pub views: bool,
 }
 
 /// Asks for the version, and for the settings by which features are known.
@@ -24,7 +31,9 @@ pub const PROBE: &str = "SELECT version() AS version, \
     (SELECT count() FROM system.merge_tree_settings WHERE name = 'merge_with_ttl_timeout') AS ttl, \
     (SELECT count() FROM system.settings WHERE name = 'insert_deduplication_token') AS token, \
     (SELECT count() FROM system.merge_tree_settings \
-    WHERE name = 'non_replicated_deduplication_window') AS window";
+    WHERE name = 'non_replicated_deduplication_window') AS window, \
+    (SELECT count() FROM system.settings \
+    WHERE name = 'deduplicate_blocks_in_dependent_materialized_views') AS views";
 
 #[derive(Deserialize)]
 struct Probed {
@@ -32,6 +41,7 @@ struct Probed {
     ttl: u64,
     token: u64,
     window: u64,
+    views: u64,
 }
 
 impl Features {
@@ -46,6 +56,7 @@ impl Features {
             ttl: probed.ttl > 0,
             token: probed.token > 0,
             window: probed.window > 0,
+            views: probed.views > 0,
         })
     }
 }

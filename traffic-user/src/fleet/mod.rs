@@ -16,6 +16,7 @@
 //! came twice also go away on disk.
 
 mod backlog;
+pub mod cluster;
 pub mod counters;
 pub mod exporter;
 pub mod features;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{
+    cluster::Cluster,
     features::Features,
     store::{Store, StoreError},
     table::{Column, Table},
@@ -24,17 +25,14 @@ pub struct Retention {
 pub struct Layout {
     /// Name of the database.
     pub database: String,
-    /// Name of the cluster over whose shards rows are spread by their host.
-    pub cluster: Option<String>,
+    /// The cluster over whose shards rows are spread by their host.
+    pub cluster: Option<Cluster>,
     /// How long rows are kept.
     pub retention: Retention,
 }
 
 /// The version of the tables that this program writes and reads.
 pub const VERSION: u32 = 2;
-
-/// Ends the names of the tables that hold a shard's rows.
-const LOCAL: &str = "_local";
 
 /// A table that holds, for every counter of every run, the least and the greatest value in a longer
 /// time.
@@ -154,12 +152,17 @@ fn create(layout: &Layout, features: &Features, table: Table) -> String {
     let columns: Vec<_> = table.columns().iter().map(definition).collect();
     let (engine, partition, days) = match table {
         Table::Timeline | Table::Tallies | Table::Flows => (
-            "ReplacingMergeTree()",
+            engine(layout, "ReplacingMergeTree", None, table.name()),
             "toYYYYMMDD(time)",
             layout.retention.raw,
         ),
         Table::Captures => (
-            "ReplacingMergeTree(updated_ns)",
+            engine(
+                layout,
+                "ReplacingMergeTree",
+                Some("updated_ns"),
+                table.name(),
+            ),
             "toYYYYMM(time)",
             layout.retention.hour,
         ),
@@ -171,8 +174,25 @@ fn create(layout: &Layout, features: &Features, table: Table) -> String {
         columns.join(", "),
         table.key(),
         ttl(features, days),
-        window(features),
+        window(layout, features, table),
     )
+}
+
+/// An engine with its argument. A replicated table has a place of its own in the keeper, where a
+/// shard's servers meet; servers put their macros into it.
+fn engine(layout: &Layout, kind: &str, argument: Option<&str>, table: &str) -> String {
+    let argument = argument.unwrap_or_default();
+    match &layout.cluster {
+        Some(Cluster {
+            name,
+            is_replicated: true,
+        }) => {
+            let place = format!("/clickhouse/tables/{name}/{{shard}}/{}", layout.database);
+            let comma = if argument.is_empty() { "" } else { ", " };
+            format!("Replicated{kind}('{place}/{table}', '{{replica}}'{comma}{argument})")
+        }
+        Some(_) | None => format!("{kind}({argument})"),
+    }
 }
 
 fn create_roll_up(layout: &Layout, features: &Features, roll_up: RollUp) -> String {
@@ -185,10 +205,11 @@ fn create_roll_up(layout: &Layout, features: &Features, roll_up: RollUp) -> Stri
         states.map(|(function, _, name)| format!("{name} AggregateFunction({function}, UInt64)"));
     let columns: Vec<_> = columns.chain(states).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = AggregatingMergeTree() \
+        "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = {} \
          PARTITION BY toYYYYMM(time) ORDER BY ({}){}",
         local(layout, &roll_up.table()),
         columns.join(", "),
+        engine(layout, "AggregatingMergeTree", None, &roll_up.table()),
         key.join(", "),
         ttl(features, roll_up.days(layout.retention)),
     )
@@ -219,18 +240,27 @@ fn create_view(layout: &Layout, roll_up: RollUp) -> String {
 /// The table through which a cluster's shards are written and read. A host's rows are on one
 /// shard, so that what came twice meets there.
 fn distributed(layout: &Layout, table: &str) -> Option<String> {
-    let cluster = layout.cluster.as_ref()?;
+    let cluster = &layout.cluster.as_ref()?.name;
     let database = &layout.database;
+    let local = local_name(table);
     Some(format!(
-        "CREATE TABLE IF NOT EXISTS {database}.{table} AS {database}.{table}{LOCAL} \
-         ENGINE = Distributed({cluster}, {database}, {table}{LOCAL}, cityHash64(host))"
+        "CREATE TABLE IF NOT EXISTS {database}.{table} AS {database}.{local} \
+         ENGINE = Distributed({cluster}, {database}, {local}, cityHash64(host))"
     ))
 }
 
 /// The table that holds rows on this server.
 fn local(layout: &Layout, table: &str) -> String {
-    let suffix = if layout.cluster.is_some() { LOCAL } else { "" };
-    format!("{}.{table}{suffix}", layout.database)
+    let database = &layout.database;
+    match layout.cluster {
+        Some(_) => format!("{database}.{}", local_name(table)),
+        None => format!("{database}.{table}"),
+    }
+}
+
+/// The name of the table that holds a shard's rows.
+pub(super) fn local_name(table: &str) -> String {
+    format!("{table}_local")
 }
 
 fn definition((name, kind): &Column) -> String {
@@ -245,12 +275,20 @@ fn ttl(features: &Features, days: u32) -> String {
     }
 }
 
-/// How many insertions the table remembers by their tokens.
-fn window(features: &Features) -> &'static str {
-    if features.window {
-        " SETTINGS non_replicated_deduplication_window = 1000"
-    } else {
-        ""
+/// How many insertions the table remembers. A replicated one does so by itself, by their tokens or
+/// bytes; but one with roll-ups must not where it would drop a batch that they lack.
+fn window(layout: &Layout, features: &Features, table: Table) -> &'static str {
+    let has_roll_ups = ROLL_UPS.iter().any(|roll_up| roll_up.source == table);
+    match &layout.cluster {
+        Some(cluster) if cluster.is_replicated => {
+            if has_roll_ups && !features.views {
+                " SETTINGS replicated_deduplication_window = 0"
+            } else {
+                ""
+            }
+        }
+        Some(_) | None if features.window => " SETTINGS non_replicated_deduplication_window = 1000",
+        Some(_) | None => "",
     }
 }
 
@@ -286,10 +324,13 @@ pub async fn version(store: &Store) -> Result<u32, StoreError> {
 mod tests {
     use super::*;
 
-    fn layout(cluster: Option<&str>) -> Layout {
+    fn layout(cluster: Option<bool>) -> Layout {
         Layout {
             database: "t".to_owned(),
-            cluster: cluster.map(str::to_owned),
+            cluster: cluster.map(|is_replicated| Cluster {
+                name: "c".to_owned(),
+                is_replicated,
+            }),
             retention: Retention {
                 raw: 7,
                 minute: 90,
@@ -298,17 +339,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_gets_only_what_it_can_do() {
-        let old = statements(&layout(None), &Features::default()).join("\n");
-        assert!(!old.contains("TTL") && !old.contains("SETTINGS"), "{old}");
-        let all = Features {
+    /// What today's servers can do.
+    fn all() -> Features {
+        Features {
             version: String::new(),
             ttl: true,
             token: true,
             window: true,
-        };
-        let new = statements(&layout(None), &all).join("\n");
+            views: true,
+        }
+    }
+
+    #[test]
+    fn a_server_gets_only_what_it_can_do() {
+        let old = statements(&layout(None), &Features::default()).join("\n");
+        assert!(!old.contains("TTL") && !old.contains("SETTINGS"), "{old}");
+        let new = statements(&layout(None), &all()).join("\n");
         assert!(
             new.contains("TTL time + INTERVAL 7 DAY SETTINGS non_rep"),
             "{new}"
@@ -317,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_cluster_has_tables_of_its_shards_and_tables_over_them() {
-        let all = statements(&layout(Some("c")), &Features::default()).join("\n");
+        let all = statements(&layout(Some(false)), &Features::default()).join("\n");
         assert!(all.contains("t.timeline_local (host"), "{all}");
         assert!(
             all.contains("Distributed(c, t, timeline_minute_local, cityHash64(host))"),
@@ -327,5 +373,33 @@ mod tests {
             all.contains("to_timeline_hour TO t.timeline_hour_local"),
             "{all}"
         );
+        assert!(!all.contains("Replicated"), "{all}");
+    }
+
+    #[test]
+    fn every_table_that_holds_rows_is_replicated() {
+        let layout = layout(Some(true));
+        let new = statements(&layout, &all());
+        let tables = new.iter().filter(|statement| {
+            statement.starts_with("CREATE TABLE IF NOT EXISTS t.")
+                && !statement.contains("Distributed")
+                && !statement.contains("schema_version")
+        });
+        let mut count = 0;
+        for statement in tables {
+            count += 1;
+            assert!(statement.contains("ENGINE = Replicated"), "{statement}");
+        }
+        assert_eq!(count, 8);
+        let new = new.join("\n");
+        let captures = "ReplicatedReplacingMergeTree('/clickhouse/tables/c/{shard}/t/captures', \
+                        '{replica}', updated_ns)";
+        assert!(new.contains(captures), "{new}");
+        assert!(!new.contains("SETTINGS"), "{new}");
+        let old = statements(&layout, &Features::default());
+        let forgets = |table: &&String| table.contains("replicated_deduplication_window = 0");
+        let old: Vec<_> = old.iter().filter(forgets).collect();
+        assert_eq!(old.len(), 2, "{old:?}");
+        assert!(old[0].contains("t.timeline_local (") && old[1].contains("t.tallies_local ("));
     }
 }

@@ -13,6 +13,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to store a batch.
 const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// A server that failed between storing a batch and its roll-ups gets it again, knows it, and
+/// still owes the roll-ups.
+const VIEWS: &str = "deduplicate_blocks_in_dependent_materialized_views";
+
 /// A connection to a database; copies share it.
 #[derive(Clone)]
 pub struct Store {
@@ -67,7 +71,9 @@ impl Store {
             // Old servers know no types in their answers.
             .with_validation(false)
             .with_compression(Compression::Lz4)
-            .with_setting("output_format_json_quote_64bit_integers", "0");
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            // A replica that is behind would answer with less; it is asked where there is no other.
+            .with_setting("max_replica_delay_for_distributed_queries", "1");
         if let Some(user) = &target.user {
             client = client.with_user(user);
         }
@@ -146,6 +152,9 @@ impl Store {
             .with_timeouts(Some(SEND_TIMEOUT), Some(STORE_TIMEOUT));
         if features.token {
             insertion = insertion.with_setting("insert_deduplication_token", token);
+        }
+        if features.views {
+            insertion = insertion.with_setting(VIEWS, "1");
         }
         let mut insertion = insertion.buffered();
         let mut rest = batch.rows.bytes.as_slice();

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use self::{
     bitmap::Canvas,
-    pen::{Pen, SEPARATOR},
+    pen::{Pen, SEPARATOR, Sheet},
 };
 use super::{
     Report,
@@ -235,12 +235,19 @@ fn draw<B: DrawingBackend>(
     let area = backend.into_drawing_area();
     let kind = options.kind;
     pen.heading(&area, kind.title(), &summary(report, kind))
-        .and_then(|top| match kind {
-            ChartKind::Histogram => over_time::histogram(&pen, &area, top, report),
-            ChartKind::Throughput => over_time::throughput(&pen, &area, top, report),
-            ChartKind::ProtocolShare => ranking::protocols(&pen, &area, top, report),
-            ChartKind::FrameSizes => ranking::sizes(&pen, &area, top, report),
-            ChartKind::TopSources => ranking::sources(&pen, &area, top, report),
+        .and_then(|top| {
+            let sheet = &Sheet {
+                pen: &pen,
+                area: &area,
+                top,
+            };
+            match kind {
+                ChartKind::Histogram => over_time::histogram(sheet, report),
+                ChartKind::Throughput => over_time::throughput(sheet, report),
+                ChartKind::ProtocolShare => ranking::protocols(sheet, report),
+                ChartKind::FrameSizes => ranking::sizes(sheet, report),
+                ChartKind::TopSources => ranking::sources(sheet, report),
+            }
         })
         .and_then(|()| area.present())
         .map_err(draw_error)

@@ -6,6 +6,7 @@ use serde::Serialize;
 use traffic_ebpf::{protocol::Protocol, tally::Count};
 
 use super::{
+    Report,
     assemble::rfc3339,
     number::{count, counted, seconds as seconds_text},
 };
@@ -218,6 +219,13 @@ fn side(side: &FlowSide, ip_proto: u8) -> FlowSideRow {
         tcp_flags: has_flags.then(|| tcp_flag_names(side.tcp_flags)),
         icmp_type,
         icmp_code,
+    }
+}
+
+impl FlowTable {
+    /// Whether readers are told each flow's interface: there are several.
+    pub(super) const fn names_interfaces(report: &Report) -> bool {
+        report.interfaces.len() > 1
     }
 }
 

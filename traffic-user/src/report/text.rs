@@ -17,7 +17,9 @@ use self::{
     origin::{write_interfaces, write_ledger, write_notes, write_times},
 };
 use super::{
-    AddressRow, Report, Sizes, Source, Timeline, hierarchy,
+    AddressRow, Report, Sizes, Source, Timeline,
+    flows::FlowTable,
+    hierarchy,
     number::{bits_per_second, count, counted, packets_per_second, percent, printable, seconds},
     verdict,
 };
@@ -258,7 +260,12 @@ fn write_flows(out: &mut String, report: &Report) -> fmt::Result {
     for row in &flows.rows {
         let label = format!("{} {}", row.protocol, row.ends());
         write_row(out, &label, row.packets, row.bytes)?;
-        write_wrapped(out, &format!("    {}", row.details()))?;
+        let details = if FlowTable::names_interfaces(report) {
+            format!("    {}, {}", row.interface, row.details())
+        } else {
+            format!("    {}", row.details())
+        };
+        write_wrapped(out, &details)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::pen::{Area, Axis, AxisNames, Drawn, Pen, Plot, paint};
+use super::pen::{Axis, AxisNames, Drawn, Pen, Plot, Sheet, paint};
 use crate::report::{
     Report, Timeline,
     number::{percent, printable},
@@ -18,30 +18,20 @@ const LABEL_HEIGHT: u32 = 80;
 /// For what has no protocol.
 const PLAIN: Colour = Colour(0x00, 0x72, 0xB2);
 
-/// Packets per bin, stacked by protocol, below `top`.
-pub(super) fn histogram<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
-    report: &Report,
-) -> Drawn<B> {
+/// Packets per bin, stacked by protocol, below the sheet's top.
+pub(super) fn histogram<B: DrawingBackend>(sheet: &Sheet<'_, B>, report: &Report) -> Drawn<B> {
     let series = series::of(report);
-    let top = pen.legend(area, top, &legend(pen, report, &series))?;
+    let sheet = sheet.with_legend(&legend(sheet.pen, report, &series))?;
     let names = AxisNames {
         x: "Time Since Start (seconds)",
         y: "Number of Packets",
     };
-    bars(pen, area, top, &report.timeline, &series, &names)
+    bars(&sheet, &report.timeline, &series, &names)
 }
 
-/// Bits per second in each bin, below `top`.
-pub(super) fn throughput<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
-    report: &Report,
-) -> Drawn<B> {
-    let top = pen.legend(area, top, &legend(pen, report, &[]))?;
+/// Bits per second in each bin, below the sheet's top.
+pub(super) fn throughput<B: DrawingBackend>(sheet: &Sheet<'_, B>, report: &Report) -> Drawn<B> {
+    let sheet = sheet.with_legend(&legend(sheet.pen, report, &[]))?;
     let bins = bits_per_second(&report.timeline);
     let series = [Series {
         name: String::new(),
@@ -54,7 +44,7 @@ pub(super) fn throughput<B: DrawingBackend>(
         x: "Time Since Start (seconds)",
         y: "Bits per Second",
     };
-    bars(pen, area, top, &report.timeline, &series, &names)
+    bars(&sheet, &report.timeline, &series, &names)
 }
 
 /// Length of the timeline in seconds; an axis cannot be empty.
@@ -86,9 +76,7 @@ fn legend(pen: &Pen, report: &Report, series: &[Series]) -> Vec<(String, RGBACol
 }
 
 fn bars<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
+    &Sheet { pen, area, top }: &Sheet<'_, B>,
     timeline: &Timeline,
     series: &[Series],
     names: &AxisNames,

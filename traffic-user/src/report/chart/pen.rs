@@ -38,6 +38,22 @@ pub(super) struct Pen {
     pub(super) fine: u32,
 }
 
+/// Where a picture's data is drawn, and with what.
+pub(super) struct Sheet<'a, B: DrawingBackend> {
+    pub(super) pen: &'a Pen,
+    pub(super) area: &'a Area<B>,
+    /// What is above is taken.
+    pub(super) top: u32,
+}
+
+impl<B: DrawingBackend> Sheet<'_, B> {
+    /// What a legend leaves of it.
+    pub(super) fn with_legend(&self, entries: &[(String, RGBAColor)]) -> Result<Self, Failure<B>> {
+        let top = self.pen.legend(self.area, self.top, entries)?;
+        Ok(Self { top, ..*self })
+    }
+}
+
 /// Colours around the data.
 pub(super) struct Colours {
     pub(super) background: RGBColor,

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::pen::{Align, Area, Drawn, MARGIN, Pen, paint};
+use super::pen::{Align, Area, Drawn, MARGIN, Pen, Sheet, paint};
 use crate::report::{
     Report, Sizes,
     number::{count, percent, printable},
@@ -22,74 +22,43 @@ struct Row {
     colour: Colour,
 }
 
-/// A bar per leaf class, below `top`.
-pub(super) fn protocols<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
-    report: &Report,
-) -> Drawn<B> {
+impl Row {
+    fn new(name: &str, packets: u64) -> Self {
+        Self {
+            name: printable(name),
+            packets,
+            colour: PLAIN,
+        }
+    }
+}
+
+/// A bar per leaf class.
+pub(super) fn protocols<B: DrawingBackend>(sheet: &Sheet<'_, B>, report: &Report) -> Drawn<B> {
     let series = series::of(report);
-    let rows: Vec<Row> = report
-        .protocols
-        .iter()
-        .map(|row| Row {
-            name: printable(&row.name),
-            packets: row.packets,
-            colour: series::colour_of(&row.name, &series),
-        })
-        .collect();
-    bars(pen, area, top, &rows, report.totals.packets)
+    let rows = report.protocols.iter().map(|row| Row {
+        colour: series::colour_of(&row.name, &series),
+        ..Row::new(&row.name, row.packets)
+    });
+    bars(sheet, &rows.collect::<Vec<_>>(), report.totals.packets)
 }
 
-/// A bar per source address, below `top`.
-pub(super) fn sources<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
-    report: &Report,
-) -> Drawn<B> {
-    let rows: Vec<Row> = report
-        .sources
-        .iter()
-        .map(|row| Row {
-            name: printable(&row.address),
-            packets: row.packets,
-            colour: PLAIN,
-        })
-        .collect();
-    bars(pen, area, top, &rows, report.totals.packets)
+/// A bar per source address.
+pub(super) fn sources<B: DrawingBackend>(sheet: &Sheet<'_, B>, report: &Report) -> Drawn<B> {
+    let rows = report.sources.iter();
+    let rows = rows.map(|row| Row::new(&row.address, row.packets));
+    bars(sheet, &rows.collect::<Vec<_>>(), report.totals.packets)
 }
 
-/// A bar per range of frame sizes, the smallest first, below `top`.
-pub(super) fn sizes<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
-    report: &Report,
-) -> Drawn<B> {
+/// A bar per range of frame sizes, the smallest first.
+pub(super) fn sizes<B: DrawingBackend>(sheet: &Sheet<'_, B>, report: &Report) -> Drawn<B> {
     let ranges = report.sizes.iter().flat_map(Sizes::occupied);
-    let rows: Vec<Row> = ranges
-        .clone()
-        .map(|range| Row {
-            name: format!("{} bytes", range.label()),
-            packets: range.packets,
-            colour: PLAIN,
-        })
-        .collect();
-    bars(
-        pen,
-        area,
-        top,
-        &rows,
-        ranges.map(|range| range.packets).sum(),
-    )
+    let rows = ranges.map(|range| Row::new(&format!("{} bytes", range.label()), range.packets));
+    let rows: Vec<_> = rows.collect();
+    bars(sheet, &rows, rows.iter().map(|row| row.packets).sum())
 }
 
 fn bars<B: DrawingBackend>(
-    pen: &Pen,
-    area: &Area<B>,
-    top: u32,
+    &Sheet { pen, area, top }: &Sheet<'_, B>,
     rows: &[Row],
     total: u64,
 ) -> Drawn<B> {

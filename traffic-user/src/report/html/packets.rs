@@ -65,24 +65,48 @@ fn sources_note(report: &Report) -> String {
 fn protocol_hierarchy(report: &Report) -> String {
     let rows = hierarchy::flat(&report.hierarchy).into_iter();
     let rows = rows.map(|(depth, node)| {
-        vec![
-            Cell::Markup(format!(
-                "<bdi class=\"d{}\">{}</bdi>",
-                depth.min(9),
-                Escaped(&node.name)
-            )),
-            Cell::Count(node.packets),
-            Cell::Share(node.packets, report.totals.packets),
-            Cell::Bytes(node.bytes),
-        ]
+        let name = format!(
+            "<bdi class=\"d{}\">{}</bdi>",
+            depth.min(9),
+            Escaped(&node.name)
+        );
+        (Cell::Markup(name), node.packets, node.bytes)
     });
     Table {
         title: "Protocol hierarchy",
         note: "Each line holds those indented below it.",
         columns: &["Protocol", "Packets", "Share", "Bytes"],
-        rows: rows.collect(),
+        rows: with_shares(report, rows),
     }
     .plain()
+}
+
+/// What is in a row, its packets and its bytes.
+type Counted = (Cell, u64, u64);
+
+/// Rows with their share of all packets.
+fn with_shares(report: &Report, rows: impl Iterator<Item = Counted>) -> Vec<Vec<Cell>> {
+    let all = report.totals.packets;
+    let cells = rows.map(|(name, packets, bytes)| {
+        vec![
+            name,
+            Cell::Count(packets),
+            Cell::Share(packets, all),
+            Cell::Bytes(bytes),
+        ]
+    });
+    cells.collect()
+}
+
+/// A table of what [`with_shares`] makes.
+fn share_table(title: &str, note: &str, column: &str, rows: Vec<Vec<Cell>>) -> String {
+    Table {
+        title,
+        note,
+        columns: &[column, "Packets", "Share", "Bytes"],
+        rows,
+    }
+    .card()
 }
 
 fn tcp_flags(report: &Report) -> String {
@@ -103,21 +127,10 @@ fn tcp_flags(report: &Report) -> String {
 }
 
 fn vlans(report: &Report) -> String {
-    let rows = report.vlans.iter().map(|row| {
-        vec![
-            Cell::Code(row.id.to_string()),
-            Cell::Count(row.packets),
-            Cell::Share(row.packets, report.totals.packets),
-            Cell::Bytes(row.bytes),
-        ]
-    });
-    Table {
-        title: "VLANs",
-        note: "",
-        columns: &["VLAN id", "Packets", "Share", "Bytes"],
-        rows: rows.collect(),
-    }
-    .card()
+    let rows = report.vlans.iter();
+    let rows = rows.map(|row| (Cell::Code(row.id.to_string()), row.packets, row.bytes));
+    let cells = with_shares(report, rows);
+    share_table("VLANs", "", "VLAN id", cells)
 }
 
 fn dns_messages(report: &Report) -> String {
@@ -188,24 +201,12 @@ fn sizes(report: &Report) -> String {
 
 fn protocols(report: &Report, series: &[Series]) -> String {
     let rows = report.protocols.iter().map(|row| {
-        vec![
-            Cell::Markup(format!(
-                "{}<bdi>{}</bdi>",
-                figure::swatch(series::colour_of(&row.name, series)),
-                Escaped(&row.name)
-            )),
-            Cell::Count(row.packets),
-            Cell::Share(row.packets, report.totals.packets),
-            Cell::Bytes(row.bytes),
-        ]
+        let swatch = figure::swatch(series::colour_of(&row.name, series));
+        let name = format!("{swatch}<bdi>{}</bdi>", Escaped(&row.name));
+        (Cell::Markup(name), row.packets, row.bytes)
     });
-    Table {
-        title: "Protocols",
-        note: "",
-        columns: &["Protocol", "Packets", "Share", "Bytes"],
-        rows: rows.collect(),
-    }
-    .card()
+    let cells = with_shares(report, rows);
+    share_table("Protocols", "", "Protocol", cells)
 }
 
 fn totals(report: &Report) -> String {
@@ -251,25 +252,11 @@ fn addresses(report: &Report, title: &str, rows: &[AddressRow], note: &str) -> S
         "Conversations" => "Addresses",
         _ => "Address",
     };
-    Table {
-        title,
-        note,
-        columns: &[column, "Packets", "Share", "Bytes"],
-        rows: rows
-            .iter()
-            .map(|row| address_cells(row, report.totals.packets))
-            .collect(),
-    }
-    .card()
-}
-
-fn address_cells(row: &AddressRow, packets: u64) -> Vec<Cell> {
-    vec![
-        Cell::Code(row.address.replace("<->", "↔")),
-        Cell::Count(row.packets),
-        Cell::Share(row.packets, packets),
-        Cell::Bytes(row.bytes),
-    ]
+    let rows = rows.iter().map(|row| {
+        let address = Cell::Code(row.address.replace("<->", "↔"));
+        (address, row.packets, row.bytes)
+    });
+    share_table(title, note, column, with_shares(report, rows))
 }
 
 fn dns_names(report: &Report) -> String {

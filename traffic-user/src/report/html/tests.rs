@@ -80,6 +80,26 @@ fn what_is_not_known_says_why() {
 }
 
 #[test]
+fn flows_name_their_interface_where_there_are_several() {
+    let several = example::report();
+    let mut one = example::report();
+    one.interfaces.truncate(1);
+    let flows = |report: &Report| {
+        let page = render(report);
+        let (_, flows) = page.split_once("<h2>Flows</h2>").unwrap();
+        flows.split_once("</table>").unwrap().0.to_owned()
+    };
+    let interface = "<td class=\"code\"><bdi>veth0</bdi></td>";
+    assert!(flows(&several).contains(">Interface</th>"));
+    assert_eq!(flows(&several).matches(interface).count(), 5);
+    assert!(!flows(&one).contains("Interface") && !flows(&one).contains("veth0"));
+    // The day is told where it is another than the report's.
+    assert!(flows(&one).contains("<bdi>12:00:01 UTC</bdi>"));
+    one.started = Some("2026-02-28T23:59:00.000000000Z".to_owned());
+    assert!(flows(&one).contains("<bdi>2026-03-01 12:00:01 UTC</bdi>"));
+}
+
+#[test]
 fn strangers_cannot_write_markup() {
     let page = render(&example::hostile(HOSTILE));
     let honest = render(&example::report());

@@ -69,6 +69,14 @@ fn names_cannot_move_the_cursor() {
 }
 
 #[test]
+fn flows_name_their_interface_where_there_are_several() {
+    let mut report = example::report();
+    assert!(render(&report).contains("veth0, 3.6 s, "));
+    report.interfaces.truncate(1);
+    assert!(!render(&report).contains("veth0, 3.6 s, "));
+}
+
+#[test]
 fn findings_come_before_the_tables() {
     let report = example::report();
     let text = render(&report);
