@@ -52,8 +52,7 @@ pub struct Config {
     /// 1 = headers are always read through the hook's helper, as they are of packets in several
     /// buffers. Only tests ask for it.
     pub always_copied: u32,
-    /// 1 = up to [`CLOCK_SHARED`] packets share a reading of the clock: no time stamp goes up, and
-    /// the kernel has `bpf_ktime_get_coarse_ns` (Linux 5.11).
+    /// 1 = up to [`CLOCK_SHARED`] packets share a reading of the clock: no time stamp goes up.
     pub shared_clock: u32,
     /// Explicit padding.
     pub reserved: u32,
@@ -64,7 +63,7 @@ pub const TIMED_RUNS: u32 = 1024;
 
 /// Packets of a CPU that may share a reading of the clock, as long as the kernel's tick does not
 /// come between them. The clock is most of what counting a packet costs.
-pub const CLOCK_SHARED: u32 = 8;
+pub const CLOCK_SHARED: u32 = 16;
 
 /// An entry of the map from ifindex to interface.
 #[repr(C)]

@@ -13,6 +13,7 @@
 )]
 
 pub mod config;
+pub mod object;
 pub mod packet;
 pub mod parse;
 pub mod protocol;

@@ -23,6 +23,8 @@ unsafe impl WireHeader for crate::record::Summary {}
 unsafe impl WireHeader for crate::record::ExcerptHeader {}
 // SAFETY: as above.
 unsafe impl WireHeader for crate::record::RunHeader {}
+// SAFETY: as above.
+unsafe impl WireHeader for crate::parse::usual::Start {}
 // SAFETY: `repr(C)`: two addresses as bytes and a `u16`.
 unsafe impl WireHeader for EthHdr {}
 // SAFETY: `repr(C)` of bytes and a `u16`.

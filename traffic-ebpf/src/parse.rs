@@ -5,6 +5,8 @@
 //! length that an IP header claims are padding and are not read. A length of 0 means that the
 //! packet is a super-frame too large for the field, and the frame's own end counts.
 
+pub(crate) mod usual;
+
 use core::num::NonZeroU32;
 
 use network_types::{
@@ -182,6 +184,17 @@ pub enum Link {
 /// of a super-frame repeats; 0 where there is no such header.
 #[inline(always)]
 pub fn parse_into<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Headers) -> u32 {
+    if link == Link::Ethernet(None)
+        && let Some(header_len) = usual::parse(packet, headers)
+    {
+        return header_len;
+    }
+    walk(packet, link, headers)
+}
+
+/// The long way of [`parse_into`].
+#[inline(always)]
+fn walk<P: Packet + ?Sized>(packet: &P, link: Link, headers: &mut Headers) -> u32 {
     let mut walk = Walk {
         packet,
         headers,

@@ -274,8 +274,8 @@ pub struct Batch {
     pub timing_countdown: u32,
     /// Packets that may still be given the time of `clock_ns`.
     pub clock_countdown: u32,
-    /// What the coarse clock said when `clock_ns` was read.
-    pub coarse_ns: u64,
+    /// Ticks of the kernel when `clock_ns` was read.
+    pub clock_tick: u64,
     /// `CLOCK_MONOTONIC` nanoseconds when the clock was last read, where packets share readings.
     pub clock_ns: u64,
     /// The records, oldest first; the one at `count` is being written. The last is for a packet

@@ -34,6 +34,25 @@ fn tcp_over_ipv4_is_read_whole() {
     assert_eq!(parsed.header_len, 14 + 20 + 20);
 }
 
+/// What the long way makes of a frame.
+fn parse_by_walking(frame: &[u8]) -> Parsed {
+    let mut headers = Headers::EMPTY;
+    let header_len = walk(frame, ETHERNET, &mut headers);
+    Parsed {
+        headers,
+        header_len,
+    }
+}
+
+#[test]
+fn usual_frames_take_the_short_way() {
+    let mut headers = Headers::EMPTY;
+    for payload in [ipv4(6, &TCP), ipv4(17, &UDP)] {
+        let frame = ethernet(0x0800, &payload);
+        assert!(usual::parse(&frame[..], &mut headers).is_some());
+    }
+}
+
 #[test]
 fn ethernet_addresses_stay_when_the_frame_is_not_ip() {
     let headers = read(&ethernet(0x88cc, &[0; 46]));
@@ -410,6 +429,25 @@ proptest! {
         prop_assert!(!headers.has(FLAG_LATER_FRAGMENT) || headers.has(FLAG_FRAGMENT));
         prop_assert!(headers.class().protocol != Protocol::Unparsed || headers.status != 0);
         prop_assert!(headers.ports().is_none() || headers.ip_version() != 0);
+    }
+
+    #[test]
+    fn the_short_way_finds_what_the_long_one_does(
+        proto in prop::sample::select(vec![6u8, 17, 1]),
+        at in 0usize..62,
+        byte in any::<u8>(),
+        port_53 in prop::option::of(prop::sample::select(vec![34usize, 36])),
+        len in 0usize..70,
+    ) {
+        let transport = if proto == 17 { &UDP[..] } else { &TCP[..] };
+        let mut frame = ethernet(0x0800, &ipv4(proto, transport));
+        frame.resize(62, 0);
+        frame[at] = byte;
+        if let Some(port) = port_53 {
+            frame[port..port + 2].copy_from_slice(&[0, 53]);
+        }
+        frame.truncate(len);
+        prop_assert_eq!(parse(&frame[..], ETHERNET), parse_by_walking(&frame));
     }
 
     #[test]

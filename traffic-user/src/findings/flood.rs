@@ -138,22 +138,23 @@ impl Floods {
         if family == 0 {
             return;
         }
-        if !tcp && !self.victims.is_empty() {
-            let place = &self.places[self.index(&headers.src_addr)];
+        let is_watched = !tcp && !self.victims.is_empty();
+        let source = is_watched.then(|| hash(&self.state, &headers.src_addr));
+        if let Some(source) = source {
+            let place = &self.places[index(source)];
             if place.holds(&headers.src_addr, family)
                 && let Some(victim) = self.victims.get_mut(usize::from(place.victim))
             {
                 victim.replies += 1;
             }
         }
-        let index = self.index(&headers.dst_addr);
+        let index = index(hash(&self.state, &headers.dst_addr));
         let place = &mut self.places[index];
         if !place.vote(&headers.dst_addr, family, established) {
             return;
         }
         if let Some(victim) = self.victims.get_mut(usize::from(place.victim)) {
-            let source = u128::from_ne_bytes(headers.src_addr);
-            let source = self.state.hash_one(source);
+            let source = source.unwrap_or_else(|| hash(&self.state, &headers.src_addr));
             let over = victim.turn(time_ns);
             victim.take(headers, time_ns, established, source);
             if let Some(over) = over {
@@ -162,12 +163,6 @@ impl Floods {
         } else if place.votes >= self.watch_at && self.victims.len() < MAX_VICTIMS {
             self.watch(index, time_ns);
         }
-    }
-
-    #[inline]
-    fn index(&self, address: &[u8; 16]) -> usize {
-        let hash = self.state.hash_one(u128::from_ne_bytes(*address));
-        usize::try_from(hash % PLACES as u64).expect("a small number")
     }
 
     #[cold]
@@ -235,6 +230,17 @@ impl Floods {
                 .map(|((form, to), flood)| flood.seen(*form, *to)),
         );
     }
+}
+
+#[inline]
+fn hash(state: &RandomState, address: &[u8; 16]) -> u64 {
+    state.hash_one(u128::from_ne_bytes(*address))
+}
+
+/// The place of an address with this hash.
+#[inline]
+fn index(hash: u64) -> usize {
+    usize::try_from(hash % PLACES as u64).expect("a small number")
 }
 
 impl Place {

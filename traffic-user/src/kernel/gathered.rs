@@ -31,10 +31,14 @@ impl Gathered {
         })
     }
 
-    /// CPUs that have something in hand.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = u32> {
-        let cpus = (0..self.batches.len())
-            .filter(|&cpu| self.records(cpu) != 0 || self.run_bytes(cpu) != 0);
+    /// CPUs that have had something in hand since before `before_ns` on the kernel's clock, by the
+    /// time stamps. One that fills its batch and begins another meanwhile may be among them.
+    pub(super) fn waiting(&self, before_ns: u64, clock: &WallClock) -> impl Iterator<Item = u32> {
+        let wall_ns = clock.wall_ns(before_ns);
+        let cpus = (0..self.batches.len()).filter(move |&cpu| {
+            self.oldest_record_ns(cpu).is_some_and(|at| at < before_ns)
+                || self.oldest_frame_of(cpu).is_some_and(|at| at < wall_ns)
+        });
         cpus.filter_map(|cpu| u32::try_from(cpu).ok())
     }
 
@@ -77,26 +81,37 @@ impl Gathered {
         unsafe { (&raw const (*self.batches.at(cpu)).count).read_volatile() as usize }
     }
 
+    /// Time stamp of the oldest record that waits on a CPU; `None` where none waits.
+    fn oldest_record_ns(&self, cpu: usize) -> Option<u64> {
+        let batch = self.batches.at(cpu);
+        // SAFETY: an aligned word of the mapping; the kernel stores it whole.
+        (self.records(cpu) != 0)
+            .then(|| unsafe { (&raw const (*batch).records[0].timestamp_ns).read_volatile() })
+    }
+
     /// Time stamp of the oldest frame that waits on any CPU, in wall-clock nanoseconds; `None` where
     /// none waits.
-    ///
-    /// A CPU may send its run up, or begin another one, while it is looked at: then the answer is a
-    /// time of either, or zero.
     pub(super) fn oldest_frame_ns(&self) -> Option<u64> {
-        let runs = self.runs.as_ref()?;
         (0..self.batches.len())
-            .filter(|&cpu| self.run_bytes(cpu) > 0)
-            .map(|cpu| {
-                // SAFETY: within the mapping, and any bytes are a time.
-                let time: [u8; 8] = unsafe {
-                    let blocks = (&raw const (*runs.at(cpu)).blocks).cast::<u8>();
-                    blocks.add(TIME_AT).cast::<[u8; 8]>().read_volatile()
-                };
-                // The high word comes first.
-                let time_ns = u64::from_le_bytes(time).rotate_left(32);
-                if self.run_bytes(cpu) > 0 { time_ns } else { 0 }
-            })
+            .filter_map(|cpu| self.oldest_frame_of(cpu))
             .min()
+    }
+
+    /// Time stamp of the oldest frame that waits on a CPU, in wall-clock nanoseconds; `None` where
+    /// none waits.
+    ///
+    /// The CPU may send its run up, or begin another one, while it is looked at: then the answer is a
+    /// time of either, or zero.
+    fn oldest_frame_of(&self, cpu: usize) -> Option<u64> {
+        let runs = self.runs.as_ref().filter(|_| self.run_bytes(cpu) > 0)?;
+        // SAFETY: within the mapping, and any bytes are a time.
+        let time: [u8; 8] = unsafe {
+            let blocks = (&raw const (*runs.at(cpu)).blocks).cast::<u8>();
+            blocks.add(TIME_AT).cast::<[u8; 8]>().read_volatile()
+        };
+        // The high word comes first.
+        let time_ns = u64::from_le_bytes(time).rotate_left(32);
+        Some(if self.run_bytes(cpu) > 0 { time_ns } else { 0 })
     }
 
     fn run_bytes(&self, cpu: usize) -> usize {

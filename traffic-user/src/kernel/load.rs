@@ -225,8 +225,6 @@ pub struct Access {
     pub xdp_load_bytes: bool,
     /// Headers are always read through a helper, as of packets in several buffers.
     pub always_copied: bool,
-    /// Packets may share readings of the clock, where no time stamp goes up.
-    pub coarse_clock: bool,
 }
 
 impl Access {
@@ -236,7 +234,6 @@ impl Access {
         Self {
             xdp_load_bytes: probe::xdp_can_copy_frames(),
             always_copied: false,
-            coarse_clock: probe::has_coarse_clock(),
         }
     }
 }
@@ -289,7 +286,7 @@ pub(super) fn load_for(
             .map_or(0, |filter| filter.frame_bytes),
         timing: u32::from(settings.timing),
         always_copied: u32::from(access.always_copied),
-        shared_clock: u32::from(access.coarse_clock && is_untimed(settings)),
+        shared_clock: u32::from(is_untimed(settings)),
         reserved: 0,
     });
     let log_level: u8 = if settings.diagnostics { 4 } else { 0 };

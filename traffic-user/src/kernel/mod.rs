@@ -29,6 +29,7 @@ mod session;
 mod shared;
 mod slot;
 mod snapshot;
+mod timer;
 
 pub use attach::{AttachError, HookKind};
 pub use bench::{Bench, BenchError, PacketProgram};
@@ -45,3 +46,4 @@ pub use probe::xdp_can_copy_frames;
 pub use process::{Keep, Part};
 pub use ring::Sink;
 pub use session::{Session, SessionError};
+pub use timer::Timer;

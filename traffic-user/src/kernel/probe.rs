@@ -22,18 +22,6 @@ pub fn xdp_can_copy_frames() -> bool {
     })
 }
 
-/// Whether programs can read the clock of the last tick (Linux 5.11).
-pub(super) fn has_coarse_clock() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let helper = BpfHelper::BPF_FUNC_ktime_get_coarse_ns;
-        // Where the kernel cannot be asked, the clock that all kernels have.
-        [ProgramType::Xdp, ProgramType::SchedClassifier]
-            .into_iter()
-            .all(|program| is_helper_supported(program, helper).unwrap_or(false))
-    })
-}
-
 /// Whether programs can have loops that the verifier sees no end of (Linux 6.9).
 ///
 /// # Errors

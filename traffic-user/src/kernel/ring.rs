@@ -94,16 +94,12 @@ fn deliver_batch(
     sink: &mut dyn Sink,
 ) {
     let count = batch.read::<[u8; 4]>(4).map_or(0, u32::from_ne_bytes) as usize;
+    let (summaries, _) = batch[BATCH_HEADER_BYTES..].as_chunks::<{ size_of::<Summary>() }>();
     records.clear();
-    records.extend(
-        batch[BATCH_HEADER_BYTES..]
-            .chunks_exact(size_of::<Summary>())
-            .take(count)
-            .filter_map(|bytes| bytes.read::<Summary>(0))
-            .map(|mut summary| {
-                summary.timestamp_ns = clock.wall_ns(summary.timestamp_ns);
-                PacketRecord::new(summary)
-            }),
-    );
+    records.extend(summaries.iter().take(count).map(|bytes| {
+        let mut summary: Summary = bytes.read(0).expect("the bytes are those of one");
+        summary.timestamp_ns = clock.wall_ns(summary.timestamp_ns);
+        PacketRecord::new(summary)
+    }));
     sink.packets(records);
 }

@@ -46,6 +46,10 @@ pub enum SessionError {
 /// Time from a frame's time stamp until it is seen to wait on its CPU, with room to spare.
 const UNSEEN_NS: u64 = 100_000;
 
+/// What waits on a CPU for a shorter time than this is left to the packets that come: from some
+/// thousand a second on they fill the batch. Sending it up takes two processes and the CPU.
+const YOUNG_NS: u64 = 10_000_000;
+
 /// Items given to the sink in one go, so that signals and timers are never kept waiting.
 const DRAIN_ITEMS: usize = 4096;
 
@@ -260,7 +264,8 @@ impl Session {
 
     /// Sends up what waits on CPUs where no packet pushes it on. Call it on every tick.
     pub fn flush_waiting(&mut self) {
-        for cpu in self.gathered.waiting() {
+        let before_ns = clock::monotonic_ns().saturating_sub(YOUNG_NS);
+        for cpu in self.gathered.waiting(before_ns, &self.clock) {
             if let Err(error) = self.broker.flush(cpu) {
                 log::debug!("flush CPU {cpu}: {error}");
             }

@@ -1,6 +1,6 @@
 //! When a packet came.
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use traffic_ebpf::{config::CLOCK_SHARED, record::Batch};
 
 use crate::maps::config;
@@ -23,10 +23,11 @@ pub(crate) fn packet_ns(batch: *mut Batch) -> u64 {
     }
     // SAFETY: this CPU's value, and packets of one CPU do not overlap.
     let batch = unsafe { &mut *batch };
-    // SAFETY: the helper only reads the clock.
-    let coarse_ns = unsafe { bpf_ktime_get_coarse_ns() };
-    if batch.clock_countdown == 0 || batch.coarse_ns != coarse_ns {
-        batch.coarse_ns = coarse_ns;
+    // SAFETY: the helper only reads a counter; the verifier puts the load in its place
+    // (`do_misc_fixups`).
+    let tick = unsafe { bpf_jiffies64() };
+    if batch.clock_countdown == 0 || batch.clock_tick != tick {
+        batch.clock_tick = tick;
         batch.clock_ns = now_ns();
         batch.clock_countdown = CLOCK_SHARED;
     }

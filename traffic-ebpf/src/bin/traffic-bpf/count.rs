@@ -63,8 +63,7 @@ impl Place {
         {
             counters.errors[index] += 1;
         }
-        let key = numbered_key(headers, self.index);
-        if is_numbered(headers) && count_numbered(&NUMBERED, &key, wire_len) {
+        if is_numbered(headers) && count_numbered(&NUMBERED, headers, self.index, wire_len) {
             return;
         }
         let version = bound::index(version_index(headers.ip_version()) as u32, IP_VERSIONS);
@@ -87,8 +86,7 @@ pub(crate) fn slot(batch: *mut Batch, elapsed_ns: u64, headers: &Headers, wire_l
         batch.slot_start_ns = slot.start_ns;
         batch.slot_end_ns = slot.end_ns;
     }
-    let key = numbered_key(headers, batch.slot);
-    if is_numbered(headers) && count_numbered(&SLOT_NUMBERED, &key, wire_len) {
+    if is_numbered(headers) && count_numbered(&SLOT_NUMBERED, headers, batch.slot, wire_len) {
         return;
     }
     let protocol = bound::index(u32::from(headers.protocol), Protocol::COUNT);
@@ -120,23 +118,20 @@ fn is_numbered(headers: &Headers) -> bool {
     headers.protocol == Protocol::OtherIp as u8 || headers.protocol == Protocol::OtherEther as u8
 }
 
-#[inline(always)]
-fn numbered_key(headers: &Headers, place: u32) -> NumberedKey {
-    NumberedKey {
-        place,
-        number: headers.class_number(),
-        protocol: headers.protocol,
-        ip_version: headers.ip_version(),
-    }
-}
-
 /// Counts in a table of numbered classes; `false` when it is full.
 #[inline(always)]
 fn count_numbered(
     map: &PerCpuHashMap<NumberedKey, Count>,
-    key: &NumberedKey,
+    headers: &Headers,
+    place: u32,
     wire_len: u32,
 ) -> bool {
+    let key = NumberedKey {
+        place,
+        number: headers.class_number(),
+        protocol: headers.protocol,
+        ip_version: headers.ip_version(),
+    };
     if let Some(count) = map.get_ptr_mut(key) {
         // SAFETY: this CPU's value, and packets of one CPU do not overlap.
         add(unsafe { &mut *count }, wire_len);

@@ -97,6 +97,20 @@ impl Place {
         self.index == BATCH_RECORDS
     }
 
+    /// Empties the summary, but for its time.
+    #[inline(always)]
+    pub(crate) fn begin(&self, timestamp_ns: u64) {
+        let words = self.summary().cast::<u64>();
+        // SAFETY: the summary is this packet's, and whole words that zero is good for. Volatile,
+        // because the compiler would call a function that zeroes byte by byte.
+        unsafe {
+            words.write_volatile(timestamp_ns);
+            for word in 1..size_of::<Summary>() / size_of::<u64>() {
+                words.add(word).write_volatile(0);
+            }
+        }
+    }
+
     /// Adds the summary to the batch, and sends the batch when it is full.
     #[inline(always)]
     pub(crate) fn commit(&self) {

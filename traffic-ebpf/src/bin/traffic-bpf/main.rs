@@ -80,17 +80,4 @@ pub fn traffic_flush(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The license that lets programs call GPL-only helpers, such as the clock.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+traffic_ebpf::end_of_object!();

@@ -5,7 +5,7 @@ use traffic_ebpf::{
     config::{Gate, Interface, LINK_IP, TIMED_RUNS},
     parse::{Link, Tag, parse_into},
     protocol::Protocol,
-    record::{Batch, EXCERPT_BYTES, ExcerptHeader, FLAG_EGRESS, Kind, Summary},
+    record::{Batch, EXCERPT_BYTES, ExcerptHeader, FLAG_EGRESS, Headers, Kind, Summary},
     tally::Tally,
 };
 
@@ -100,6 +100,16 @@ fn interface<'a, H: Hook<'a>>(hook: &H) -> Option<Interface> {
     unsafe { INTERFACES.get(hook.ifindex()) }.copied()
 }
 
+/// Whether `--protocol` takes the frame. Without it the verifier removes the question.
+#[inline(always)]
+fn is_selected(headers: &Headers) -> bool {
+    let selection = config!(selection);
+    if selection.is_everything() {
+        return true;
+    }
+    selection.contains(Protocol::from_index(headers.protocol), headers.ip_version())
+}
+
 /// Whether the planned time is over: user space closes the gate a moment later.
 #[inline(always)]
 fn is_over(elapsed_ns: u64) -> bool {
@@ -160,12 +170,10 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
     /// Filters, parses, selects, and records what matched.
     #[inline(always)]
     fn observe(&self, interface: &Interface, direction: Direction, opened_ns: u64) {
+        let timestamp_ns = clock::packet_ns(self.record.batch());
+        self.record.begin(timestamp_ns);
         // SAFETY: the summary is this packet's.
         let summary = unsafe { &mut *self.record.summary() };
-        *summary = Summary {
-            timestamp_ns: clock::packet_ns(self.record.batch()),
-            ..Summary::EMPTY
-        };
         let elapsed_ns = summary.timestamp_ns.saturating_sub(opened_ns);
         if is_over(elapsed_ns) {
             return;
@@ -175,8 +183,7 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
             return;
         }
         let header_len = self.parse(interface);
-        let protocol = Protocol::from_index(summary.headers.protocol);
-        if !config!(selection).contains(protocol, summary.headers.ip_version()) {
+        if !is_selected(&summary.headers) {
             self.place.filtered_out();
             return;
         }
@@ -204,11 +211,9 @@ impl<'a, H: Hook<'a>> Frame<'_, H> {
         bound::barrier();
         let is_short = summary.headers.status != 0 && self.hook.linear_len() < self.hook.len();
         if is_short || config!(always_copied) == 1 {
-            // The whole summary, because that is a few aligned words.
-            *summary = Summary {
-                timestamp_ns: summary.timestamp_ns,
-                ..Summary::EMPTY
-            };
+            self.record.begin(self.summary().timestamp_ns);
+            // SAFETY: as above.
+            let summary = unsafe { &mut *self.record.summary() };
             header_len = self.hook.parse_copied(link, &mut summary.headers);
         }
         self.hook.join(header_len)

@@ -47,9 +47,11 @@ impl Capture<'_> {
                     }
                 }
                 message = ended(self.namespace.as_ref()) => return Ok(End::Early(message)),
-                () = ticks.next(prompt) => {
-                    self.account(&ticks).await?;
-                    more = self.tick(&ticks)?;
+                ticked = ticks.next(prompt) => {
+                    ticked?;
+                    let counters = self.due_counters()?;
+                    self.account(&ticks, counters.as_deref()).await?;
+                    more = self.tick(&ticks, counters.as_deref())?;
                     if self.has_ended() {
                         return Ok(End::Done);
                     }
@@ -83,7 +85,7 @@ impl Capture<'_> {
             }
             (Request::Flush, None) => {}
             (Request::Counts, _) => {
-                for line in self.counts_so_far()? {
+                for line in counts_so_far(&self.session.counters()?) {
                     self.progress.say(&line);
                 }
             }
@@ -101,33 +103,43 @@ impl Capture<'_> {
         more
     }
 
+    /// The kernel's counters, where somebody is to be told of them at this tick: reading them is a
+    /// request to the process that holds the hooks.
+    fn due_counters(&self) -> Result<Option<Vec<Counters>>> {
+        let file = self.take.file.as_ref();
+        let is_due = file.is_some_and(CaptureFile::rotates)
+            || self.progress.is_due()
+            || self.outside.manager.is_due();
+        Ok(is_due.then(|| self.session.counters()).transpose()?)
+    }
+
     /// Does what is done regularly; whether there is more in the ring.
-    fn tick(&mut self, ticks: &Ticks) -> Result<bool> {
+    fn tick(&mut self, ticks: &Ticks, counters: Option<&[Counters]>) -> Result<bool> {
         self.session.check()?;
         self.session.flush_waiting();
         self.follow_clock();
         let more = self.drain();
         self.take.tick(self.session.now_ns());
         self.tick_outputs(ticks.is_flush(), more);
-        if self.progress.is_due() {
+        if let Some(counters) = counters.filter(|_| self.progress.is_due()) {
             let summaries_lost = self.session.summaries_lost()?;
-            self.progress
-                .draw(&self.session.counters()?, summaries_lost);
+            self.progress.draw(counters, summaries_lost);
         }
         if self.outside.views.is_due() {
             self.publish()?;
         }
         self.export_bin()?;
-        if self.outside.manager.is_due() {
-            let counts = self.counts_so_far()?.join(", ");
+        if let Some(counters) = counters.filter(|_| self.outside.manager.is_due()) {
+            let counts = counts_so_far(counters).join(", ");
             self.outside.manager.alive(&counts);
         }
         Ok(more)
     }
 
     /// Tells the file at hand, where it is not the only one, what is in none.
-    async fn account(&mut self, ticks: &Ticks) -> Result<()> {
-        let Some(file) = self.take.file.as_mut().filter(|file| file.rotates()) else {
+    async fn account(&mut self, ticks: &Ticks, counters: Option<&[Counters]>) -> Result<()> {
+        let file = self.take.file.as_mut().filter(|file| file.rotates());
+        let (Some(file), Some(places)) = (file, counters) else {
             return Ok(());
         };
         // The list of all interfaces of the machine is not for every tick.
@@ -136,9 +148,8 @@ impl Capture<'_> {
         } else {
             None
         };
-        let places = self.session.counters()?;
         let attached = self.session.attached();
-        file.learn(&LeftOut::of_interfaces(&places, attached, now.as_ref()));
+        file.learn(&LeftOut::of_interfaces(places, attached, now.as_ref()));
         Ok(())
     }
 
@@ -184,28 +195,22 @@ impl Capture<'_> {
             || !self.session.is_open()
     }
 
-    /// tcpdump's closing lines while the capture goes on; lost are frames, because only the end
-    /// tells how many summaries are.
-    fn counts_so_far(&self) -> Result<[String; 3]> {
-        let counters = self.session.counters()?;
-        let sum = |tally| {
-            counters
-                .iter()
-                .map(|place: &Counters| place.tally(tally))
-                .sum()
-        };
-        Ok(count_lines(
-            sum(Tally::Matched),
-            sum(Tally::Seen),
-            sum(Tally::FramesLost),
-        ))
-    }
-
     /// Tells the user something now, and again in the report.
     pub(super) fn note(&mut self, note: String) {
         self.progress.say(&format!("note: {note}"));
         self.notes.push(note);
     }
+}
+
+/// tcpdump's closing lines while the capture goes on; lost are frames, because only the end tells
+/// how many summaries are.
+fn counts_so_far(counters: &[Counters]) -> [String; 3] {
+    let sum = |tally| counters.iter().map(|place| place.tally(tally)).sum();
+    count_lines(
+        sum(Tally::Matched),
+        sum(Tally::Seen),
+        sum(Tally::FramesLost),
+    )
 }
 
 /// Waits for the end of a namespace; for ever without one.

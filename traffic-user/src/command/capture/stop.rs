@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, sleep_until},
 };
+
+use crate::kernel::Timer;
 
 /// How often waiting batches are sent up and the clock is looked at while somebody follows the
 /// capture: a packet on an idle link is in the live data after at most two ticks.
@@ -31,8 +33,8 @@ pub(super) async fn at(deadline: Option<Instant>) {
 
 /// Regular work.
 pub(super) struct Ticks {
-    prompt: Interval,
-    lazy: Interval,
+    /// With its period.
+    timer: Option<(Duration, Timer)>,
     /// When a tick was last one to flush at.
     flushed: Instant,
     is_flush: bool,
@@ -41,37 +43,32 @@ pub(super) struct Ticks {
 impl Ticks {
     pub(super) fn new() -> Self {
         Self {
-            prompt: ticking(TICK),
-            lazy: ticking(TICK_UNWATCHED),
+            timer: None,
             flushed: Instant::now(),
             is_flush: false,
         }
     }
 
-    /// Waits for the next tick; `prompt` where somebody follows the capture.
-    pub(super) async fn next(&mut self, prompt: bool) {
-        let interval = if prompt {
-            &mut self.prompt
-        } else {
-            &mut self.lazy
+    /// Waits for the next tick; `prompt` where somebody follows the capture. The first comes at once.
+    pub(super) async fn next(&mut self, prompt: bool) -> Result<()> {
+        let period = if prompt { TICK } else { TICK_UNWATCHED };
+        let timer = match self.timer.take() {
+            Some((of, timer)) if of == period => timer,
+            _ => Timer::every(period).context("make a timer")?,
         };
-        interval.tick().await;
+        let (_, timer) = self.timer.insert((period, timer));
+        timer.next().await.context("wait for a timer")?;
         let now = Instant::now();
         self.is_flush = now.duration_since(self.flushed) >= FLUSH;
         if self.is_flush {
             self.flushed = now;
         }
+        Ok(())
     }
 
     pub(super) fn is_flush(&self) -> bool {
         self.is_flush
     }
-}
-
-fn ticking(period: Duration) -> Interval {
-    let mut interval = interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }
 
 /// What a signal asks for.
