@@ -123,10 +123,10 @@ fn a_start_that_is_stopped_goes_on() -> Result<()> {
             let mut both = children(capture.id())?;
             both.push(capture.id());
             for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
-                both.iter().for_each(|id| {
+                for id in &both {
                     // It may have ended: its status says how.
                     let _ = kill(Pid::from_raw(id.cast_signed()), signal);
-                });
+                }
             }
         }
         let ended = capture.wait_with_output()?;
