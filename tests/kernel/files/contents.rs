@@ -117,8 +117,8 @@ fn lost_frames_are_counted_where_they_are_missing() -> Result<()> {
 
 fn frames_of_several_cpus_are_in_the_order_of_their_time() -> Result<()> {
     let stage = FileStage::new()?;
-    let file = stage.path("a.pcapng");
-    let capture = stage.capture(&["-w", &file])?;
+    let [file, lines] = ["a.pcapng", "a.jsonl"].map(|name| stage.path(name));
+    let capture = stage.capture(&["-w", &file, "--packets", &lines])?;
     let pings = (0..std::thread::available_parallelism()?.get()).map(|cpu| {
         let cpu = cpu.to_string();
         let ping = [
@@ -152,6 +152,17 @@ fn frames_of_several_cpus_are_in_the_order_of_their_time() -> Result<()> {
     );
     let about = tool("capinfos", &["-o", &file])?;
     ensure!(about.contains("Strict time order:   True"), "{about}");
+    let lines = fs::read_to_string(&lines)?;
+    let lines: Result<Vec<Value>, _> = lines.lines().map(serde_json::from_str).collect();
+    let lines = lines?;
+    let delivered = number(&captured, "/ledger/summaries_delivered")?;
+    ensure!(
+        lines.len() as u64 == delivered,
+        "{} lines of {delivered} packets",
+        lines.len()
+    );
+    let times: Vec<_> = lines.iter().map(|line| line["time"].as_str()).collect();
+    ensure!(times.is_sorted(), "{times:?}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    mem,
     path::Path,
 };
 
@@ -11,8 +12,15 @@ use anyhow::{Context, Result};
 use super::output::is_stdout;
 use crate::{record::PacketRecord, report::packets};
 
+/// Packets that are held at most: beyond, those of several CPUs may be out of order.
+const MOST_HELD: usize = 1 << 18;
+/// No packet waits longer: batches are sent up more often than that.
+const MOST_AGE_NS: u64 = 1_000_000_000;
+
 /// A file of packets. The first failure ends writing; counting goes on.
 pub(super) struct PacketLog {
+    /// Packets to which other CPUs may still have older ones.
+    held: Vec<PacketRecord>,
     out: BufWriter<Box<dyn Write>>,
     path: String,
     failure: Option<io::Error>,
@@ -34,10 +42,38 @@ impl PacketLog {
             Box::new(File::create(path).with_context(|| format!("write {name}"))?)
         };
         Ok(Some(Self {
+            held: Vec::new(),
             out: BufWriter::with_capacity(1 << 16, out),
             path: name,
             failure: None,
         }))
+    }
+
+    /// Takes in `records` of one CPU, which [`PacketLog::settle`] writes.
+    pub(super) fn hold(&mut self, records: &[PacketRecord], interfaces: &[String]) {
+        self.held.extend_from_slice(records);
+        if self.held.len() > MOST_HELD {
+            self.settle(u64::MAX, interfaces);
+        }
+    }
+
+    /// Writes what is held from before `settled_ns`, to which no older packets will come, in the
+    /// order of its time.
+    pub(super) fn settle(&mut self, settled_ns: u64, interfaces: &[String]) {
+        let mut held = mem::take(&mut self.held);
+        held.sort_by_key(PacketRecord::timestamp_ns);
+        // After the clock was set back, what is held would wait until it is there again.
+        let was_set_back = held
+            .last()
+            .is_some_and(|last| last.timestamp_ns() > settled_ns.saturating_add(MOST_AGE_NS));
+        let settled = if was_set_back {
+            held.len()
+        } else {
+            held.partition_point(|record| record.timestamp_ns() < settled_ns)
+        };
+        self.write(&held[..settled], interfaces);
+        held.drain(..settled);
+        self.held = held;
     }
 
     /// Writes a line for each of `records`; `interfaces` are names by number.

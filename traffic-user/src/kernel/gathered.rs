@@ -89,11 +89,15 @@ impl Gathered {
             .then(|| unsafe { (&raw const (*batch).records[0].timestamp_ns).read_volatile() })
     }
 
-    /// Time stamp of the oldest frame that waits on any CPU, in wall-clock nanoseconds; `None` where
-    /// none waits.
-    pub(super) fn oldest_frame_ns(&self) -> Option<u64> {
+    /// Time stamp of the oldest record or frame that waits on any CPU, in wall-clock nanoseconds;
+    /// `None` where none waits.
+    pub(super) fn oldest_ns(&self, clock: &WallClock) -> Option<u64> {
         (0..self.batches.len())
-            .filter_map(|cpu| self.oldest_frame_of(cpu))
+            .flat_map(|cpu| {
+                let record = self.oldest_record_ns(cpu).map(|at| clock.wall_ns(at));
+                [record, self.oldest_frame_of(cpu)]
+            })
+            .flatten()
             .min()
     }
 

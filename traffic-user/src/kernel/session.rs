@@ -333,14 +333,14 @@ impl Session {
         self.clock.wall_ns(clock::monotonic_ns())
     }
 
-    /// Frames from before this moment, in wall-clock nanoseconds, are all in the ring: CPUs send
-    /// theirs up in runs of their own. A program that takes longer than a tenth of a millisecond
-    /// from a frame's time stamp to its place in the run, because something else got its CPU, is not
-    /// allowed for.
+    /// Frames and summaries from before this moment, in wall-clock nanoseconds, are all in the ring:
+    /// CPUs send theirs up in runs and batches of their own. A program that takes longer than a tenth
+    /// of a millisecond from a frame's time stamp to its place in the run, because something else got
+    /// its CPU, is not allowed for.
     #[must_use]
     pub fn settled_ns(&self) -> u64 {
         let now_ns = self.now_ns().saturating_sub(UNSEEN_NS);
-        let waiting = self.gathered.oldest_frame_ns();
+        let waiting = self.gathered.oldest_ns(&self.clock);
         waiting.map_or(now_ns, |oldest| oldest.min(now_ns))
     }
 

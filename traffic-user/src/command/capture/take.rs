@@ -78,8 +78,11 @@ impl Take {
         }
     }
 
-    /// Frames from before `settled_ns` have all come.
+    /// Frames and summaries from before `settled_ns` have all come.
     pub(super) fn settle(&mut self, settled_ns: u64) {
+        if let Some(log) = &mut self.log {
+            log.settle(settled_ns, &self.names);
+        }
         if let Some(order) = &mut self.order {
             let (file, lines) = (&mut self.file, &mut self.lines);
             order.settle(settled_ns, |run| write_frames(file, lines, run));
@@ -110,6 +113,9 @@ impl Take {
     /// Ends what goes on, because no more packets come; what became of the flow records.
     pub(super) fn finish(&mut self) -> Option<Exported> {
         self.release_frames();
+        if let Some(log) = &mut self.log {
+            log.settle(u64::MAX, &self.names);
+        }
         self.stages.finish();
         self.hand_on_flows();
         let mut exporter = self.ipfix.take()?;
@@ -149,7 +155,7 @@ impl Sink for Take {
         self.stages.packets(records);
         self.hand_on_flows();
         if let Some(log) = &mut self.log {
-            log.write(records, &self.names);
+            log.hold(records, &self.names);
         }
     }
 
