@@ -109,7 +109,7 @@ fn ethtool(interface: &str, words: &mut [u32]) -> io::Result<()> {
         .iter_mut()
         .zip(interface.bytes().take(libc::IFNAMSIZ - 1))
     {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
     // SAFETY: `request` names the interface and points to `words`, which have room for the answer
